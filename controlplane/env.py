@@ -1,0 +1,168 @@
+"""The one place where the environment and the data folder are read.
+
+Plain Python on purpose: the edge, the phone and the supervisor read their settings here without loading Django.
+Every knob goes through `_read`, which fails loudly and says which variable to mend.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class BadSetting(Exception):
+    """A variable of the environment that can't be used; the message says which and what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """Everything that a deployment may set. Times are in seconds unless the name says otherwise."""
+
+    data: Path
+    database_url: str | None
+    redis_url: str | None
+    host: str
+    port: int
+    console_port: int
+    public_url: str
+    demonstration: bool
+    debug: bool
+    allowed_hosts: tuple[str, ...]
+    allowed_origins: tuple[str, ...]
+    secret: bytes
+    turn_urls: tuple[str, ...]
+    turn_secret: str
+    token_seconds: int
+    token_grace_seconds: int
+    edge_report_seconds: float
+    poll_seconds: float
+    route_seconds: float
+    ring_seconds: float
+    setup_seconds: float
+    accepting_seconds: float
+    alive_seconds: float
+    log_json: bool
+
+
+def _read(source: Mapping[str, str], name: str, parse: Callable[[str], T], default: T, expects: str) -> T:
+    raw = source.get(name, "").strip()
+    if not raw:
+        return default
+    try:
+        return parse(raw)
+    except ValueError as error:
+        raise BadSetting(f"{name}={raw!r} can't be used: expected {expects}.") from error
+
+
+def _port(raw: str) -> int:
+    port = int(raw)
+    if not 1 <= port <= 65535:
+        raise ValueError(raw)
+    return port
+
+
+def _flag(raw: str) -> bool:
+    if raw.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if raw.lower() in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError(raw)
+
+
+def _seconds(raw: str) -> float:
+    value = float(raw)
+    if not 0 < value < 86_400:
+        raise ValueError(raw)
+    return value
+
+
+def _words(raw: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in raw.split(",") if word.strip())
+
+
+def _secret(source: Mapping[str, str], data: Path) -> bytes:
+    """The master secret: 32 bytes from ROLLCALL_SECRET (hex), or made once in the data folder (mode 0600)."""
+    raw = source.get("ROLLCALL_SECRET", "").strip()
+    if raw:
+        try:
+            secret = bytes.fromhex(raw)
+        except ValueError as error:
+            raise BadSetting("ROLLCALL_SECRET must be 64 hexadecimal digits (32 random bytes).") from error
+        if len(secret) != 32:
+            raise BadSetting(f"ROLLCALL_SECRET must be 32 bytes (64 hexadecimal digits), but holds {len(secret)}.")
+        return secret
+    path = data / "secret"
+    try:
+        return _read_secret(path)
+    except FileNotFoundError:
+        pass
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_name(f"secret.{os.getpid()}")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)  # never replaces: the first process of several wins, and all read its secret
+        except FileExistsError:
+            pass
+        draft.unlink()
+    except PermissionError as error:
+        raise BadSetting(f"No permission to write {path}: set ROLLCALL_DATA to a folder of your own.") from error
+    return _read_secret(path)
+
+
+def _read_secret(path: Path) -> bytes:
+    try:
+        secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except PermissionError as error:
+        raise BadSetting(f"No permission to read {path}: run as its owner, or set ROLLCALL_SECRET.") from error
+    except ValueError as error:
+        raise BadSetting(f"{path} is damaged: it must hold 64 hexadecimal digits. Restore it from a backup.") from error
+    if len(secret) != 32:
+        raise BadSetting(f"{path} is damaged: it must hold 64 hexadecimal digits. Restore it from a backup.")
+    return secret
+
+
+def load(source: Mapping[str, str] | None = None) -> Env:
+    """Read every setting. Raises `BadSetting` with a sentence that names the variable."""
+    source = os.environ if source is None else source
+    data = Path(source.get("ROLLCALL_DATA", "").strip() or ROOT / ".rollcall").absolute()
+    port = _read(source, "PORT", _port, 8080, "a port from 1 to 65535")
+    host = source.get("ROLLCALL_HOST", "").strip() or "127.0.0.1"
+    public_url = (source.get("ROLLCALL_PUBLIC_URL", "").strip() or f"http://{host}:{port}").rstrip("/")
+    return Env(
+        data=data,
+        database_url=source.get("DATABASE_URL", "").strip() or None,
+        redis_url=source.get("REDIS_URL", "").strip() or None,
+        host=host,
+        port=port,
+        console_port=_read(source, "CONSOLE_PORT", _port, 8081, "a port from 1 to 65535"),
+        public_url=public_url,
+        demonstration=_read(source, "ROLLCALL_DEMONSTRATION", _flag, False, "1 or 0"),
+        debug=_read(source, "ROLLCALL_DEBUG", _flag, False, "1 or 0"),
+        allowed_hosts=_read(source, "ALLOWED_HOSTS", _words, ("127.0.0.1", "localhost", "[::1]", host), "names"),
+        allowed_origins=_read(source, "ALLOWED_ORIGINS", _words, (), "origins, separated by commas"),
+        secret=_secret(source, data),
+        turn_urls=_read(source, "TURN_URLS", _words, (), "turn: addresses, separated by commas"),
+        turn_secret=source.get("TURN_SECRET", "").strip(),
+        token_seconds=_read(source, "TOKEN_SECONDS", int, 900, "whole seconds"),
+        token_grace_seconds=_read(source, "TOKEN_GRACE_SECONDS", int, 3600, "whole seconds"),
+        edge_report_seconds=_read(source, "EDGE_REPORT_SECONDS", _seconds, 2.0, "seconds"),
+        poll_seconds=_read(source, "POLL_SECONDS", _seconds, 1.0, "seconds"),
+        route_seconds=_read(source, "ROUTE_SECONDS", _seconds, 60.0, "seconds"),
+        ring_seconds=_read(source, "RING_SECONDS", _seconds, 45.0, "seconds"),
+        setup_seconds=_read(source, "SETUP_SECONDS", _seconds, 30.0, "seconds"),
+        accepting_seconds=_read(source, "ACCEPTING_SECONDS", _seconds, 5.0, "seconds"),
+        alive_seconds=_read(source, "ALIVE_SECONDS", _seconds, 90.0, "seconds"),
+        log_json=_read(source, "LOG_JSON", _flag, False, "1 or 0"),
+    )

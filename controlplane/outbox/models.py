@@ -1,0 +1,42 @@
+"""Effects that must happen: one row each, written in the transaction that asks for it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import models
+
+
+class OutboxQuerySet(models.QuerySet["Outbox"]):
+    def due(self, now: datetime) -> OutboxQuerySet:
+        """Rows that wait to be delivered and whose time has come, oldest first."""
+        return self.filter(delivered_at__isnull=True, due_at__lte=now).order_by("due_at", "id")
+
+
+class Outbox(models.Model):
+    """One effect. `key` makes it idempotent: the same effect asked for twice is one row.
+
+    Delivered rows stay for a while: the edges read them as a feed of grant changes.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    key = models.CharField(max_length=200, unique=True)
+    kind = models.CharField(max_length=64)
+    payload = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_default=models.functions.Now())
+    due_at = models.DateTimeField(db_default=models.functions.Now())
+    delivered_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0, db_default=0)
+    last_error = models.TextField(default="", db_default="", blank=True)
+
+    objects = OutboxQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "outbox"
+        indexes = [
+            models.Index(fields=["due_at", "id"], name="outbox_waiting", condition=models.Q(delivered_at__isnull=True)),
+            models.Index(fields=["created_at"], name="outbox_feed"),
+        ]
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Rollcall's command line. `manage.py help` lists everything."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import runpy
+import sys
+
+# Commands that start without Django, since they are long-lived or stand outside it: name -> module with `main(argv)`.
+PLAIN = {
+    "run": "controlplane.supervise",
+    "processes": "controlplane.supervise",
+    "edge": "calls.edge.app",
+    "phone": "calls.phone.__main__",
+}
+
+
+def main() -> int:
+    command = sys.argv[1] if len(sys.argv) > 1 else "help"
+    if command == "story":
+        # The story imports nothing of Rollcall and must not see its stores: it runs in a clean environment.
+        for secret in ("DATABASE_URL", "REDIS_URL", "ROLLCALL_SECRET"):
+            os.environ.pop(secret, None)
+        sys.argv = ["story", *sys.argv[2:]]
+        runpy.run_module("story", run_name="__main__")
+        return 0
+    if command in PLAIN:
+        return int(importlib.import_module(PLAIN[command]).main(sys.argv[1:]) or 0)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
