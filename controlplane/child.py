@@ -75,7 +75,7 @@ def _make_account(name: str) -> None:
 
 
 def unreachable(path: Path, account: Account) -> Path | None:
-    """The first folder on the way to `path` that the account may not enter, or `path` itself when it may not read it."""
+    """The first folder on the way to `path` that the account may not enter, or `path` itself when it can't read it."""
     resolved = path.resolve()
     for step in [*reversed(resolved.parents), resolved]:
         try:
@@ -139,6 +139,7 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     account: Account | None = None,
     folder: Path | None = None,
+    stdin: int = subprocess.DEVNULL,
     output: int | IO[bytes] | None = subprocess.PIPE,
     death_signal: int = signal.SIGKILL,
 ) -> subprocess.Popen[bytes]:
@@ -149,7 +150,7 @@ def spawn(
     """
     return subprocess.Popen(  # noqa: S603
         list(argv),
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=output,
         stderr=subprocess.STDOUT,
         env=None if environment is None else dict(environment),
