@@ -1,9 +1,9 @@
 """Device lists: an account's key signs which devices, with which keys, may speak for it.
 
 A list's bytes are canonical JSON (UTF-8, members sorted, no spaces):
-`{"account_key","devices":[{"ed25519","id","x25519"}],"epoch","previous","subscriber","v":1}`, keys and hashes in base64url
-without padding, devices sorted by id. The Ed25519 signature covers `b"rollcall device list v1\\0" + bytes`. Each list names
-the SHA-256 of the one before (`previous`, empty in the first), and its epoch is one higher.
+`{"account_key","devices":[{"ed25519","id","x25519"}],"epoch","previous","subscriber","v":1}`, keys and hashes in
+base64url without padding, devices sorted by id. The Ed25519 signature covers `b"rollcall device list v1\\0" + bytes`.
+Each list names the SHA-256 of the one before (`previous`, empty in the first), and its epoch is one higher.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class ProfileName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`bitrate` in bit/s of Opus, `frame_ms` per packet; `fec` asks for forward error correction; `video` if it fits."""
+    """`bitrate` in bit/s of Opus, `frame_ms` per packet; `fec`: forward error correction; `video`: if it fits."""
 
     name: ProfileName
     bitrate: int
