@@ -5,6 +5,10 @@
 - The prologue is canonical JSON of everything that the server sees of a call; both ends must hold the same bytes.
 - A transport blob is an 8-byte big-endian counter and the ciphertext. A retry resends identical bytes, and `Counters`
   tells a repeated message from a new one.
+
+Payloads: message 1 (in the invite) `{"media":"audio","caps":["opus"]}`; message 2 (in the accept) the offer's session
+fields themselves; transport messages `{"t":"answer","session":{…fields…}}`, `{"t":"cand","cands":[…]}` (optional) and, for
+calls without media only, `{"t":"confirm","confirm":"…"}`. Inside the data channel: `{"confirm":"…"}`.
 """
 
 from __future__ import annotations
