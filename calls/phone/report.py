@@ -1,0 +1,48 @@
+"""What a phone says: one JSON event per line for programs, whole sentences for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+RESERVED = frozenset({"event", "at"})
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Reporter:
+    """Prints events in the order in which they happen. `listen` gives each event to a function as well (for tests)."""
+
+    def __init__(self, *, as_json: bool, out: TextIO | None = None, name: str = "") -> None:
+        self.as_json = as_json
+        self.out = out or sys.stdout
+        self.name = name
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []
+
+    def say(self, event: str, sentence: str, **fields: Any) -> None:
+        """Tell that something happened: `fields` for programs (those that are None are left out), `sentence` for people."""
+        shown = {key: value for key, value in fields.items() if value is not None}
+        body: dict[str, Any] = {"event": event, "at": now_ms(), **shown}
+        if self.name:
+            body["name"] = self.name
+        for listener in self.listeners:
+            listener(body)
+        try:
+            if self.as_json:
+                print(json.dumps(body, ensure_ascii=False), file=self.out, flush=True)
+            elif sentence:
+                prefix = f"{self.name}: " if self.name else ""
+                print(f"{time.strftime('%H:%M:%S')}  {prefix}{sentence}", file=self.out, flush=True)
+        except BrokenPipeError:
+            self.listeners.append(lambda event: None)  # nobody reads any more; the phone ends when its input ends
+
+    def refused(self, problem: Mapping[str, Any], *, op: str, ref: str | None = None, call: str | None = None) -> None:
+        """A refusal of the server or of this phone itself, with the problem's code and everything that came with it."""
+        extra = {key: value for key, value in problem.items() if key not in RESERVED and value is not None}
+        fields = {"op": op, "ref": ref, "call": call, **extra}
+        self.say("refused", f"{problem.get('detail', 'It was refused.')} ({problem.get('code')})", **fields)
