@@ -124,6 +124,11 @@ def private_folder(path: Path, account: Account | None) -> None:
         ) from error
 
 
+def die_with_parent(death_signal: int) -> None:
+    """The kernel sends this process `death_signal` when its parent dies. A second call replaces the signal."""
+    _libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+
+
 def _tie_to_parent(parent: int, death_signal: int) -> Callable[[], None]:
     def tie() -> None:
         _libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)

@@ -194,7 +194,8 @@ class Cluster:
             raise StartTrouble(
                 "cluster_version",
                 f"The database in {self.folder} is of PostgreSQL {version or '?'}, and this Rollcall brings "
-                f"{POSTGRES_MAJOR}. Dump it with the old version and load it here, or set ROLLCALL_DATA to a new folder.",
+                f"{POSTGRES_MAJOR}. Dump it with the old version and load it here, or set ROLLCALL_DATA to a "
+                "new folder.",
             )
         if made_with != self._mark():
             raise StartTrouble(
@@ -230,8 +231,8 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise StartTrouble(
                     "cluster_in_use",
-                    f"Another PostgreSQL (process {pid}) still uses {self.folder}. Stop it ('kill -INT {pid}') and start "
-                    "again.",
+                    f"Another PostgreSQL (process {pid}) still uses {self.folder}. Stop it "
+                    f"('kill -INT {pid}') and start again.",
                 )
             time.sleep(0.05)
 

@@ -18,6 +18,12 @@ Say = Callable[[str, str], None]  # (process, line)
 POSTGRES_MAJOR = "18"
 DEBIAN_PACKAGES = {"libz": "zlib1g", "libreadline": "libreadline8", "libssl": "libssl3", "libgcc_s": "libgcc-s1"}
 
+SMALL_TALK = re.compile(  # what the servers say at every start and end; trouble never looks like this
+    r"^LOG:  (?!.*(?:recover|crash|terminated by signal|not properly))|"
+    r"overcommit_memory|oO0OoO|Redis version=|Configuration loaded|Server initialized|Received SIGTERM|"
+    r"User requested shutdown|is now ready to exit|Removing the unix socket"
+)
+
 
 def quiet(process: str, line: str) -> None:
     """A `Say` that says nothing."""
@@ -112,7 +118,7 @@ class Server:
             for raw in self.process.stdout:
                 line = raw.decode(errors="replace").rstrip()
                 self.tail.append(line)
-                if line and "overcommit_memory" not in line:
+                if line and not SMALL_TALK.search(line):
                     say(self.name, line)
 
         self.reader = threading.Thread(target=read, name=f"{self.name} output", daemon=True)

@@ -1,0 +1,46 @@
+"""What `manage.py run` prints once everything answers: where to go, how to sign in, what to try."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from controlplane.env import Env
+from controlplane.programs import loopback
+
+RULE = "─" * 78
+
+
+def demonstration(env: Env) -> Mapping[str, Any]:
+    """What the seed command left in the data folder; empty where nothing was seeded."""
+    try:
+        found = json.loads((env.data / "demonstration.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def banner(env: Env) -> list[str]:
+    """Whole lines, each command copyable."""
+    seeded = demonstration(env)
+    console = seeded.get("console") or {}
+    lines = [RULE, f"  Rollcall runs. Data folder: {env.data}", ""]
+    lines.append(f"  Console        http://{loopback(env.host)}:{env.console_port}/console/")
+    if console:
+        lines.append(f"                 user {console.get('user')}   password {console.get('password')}")
+    else:
+        lines.append("                 make an operator with: .venv/bin/python manage.py createsuperuser")
+    lines.append(f"  Phones         {env.public_url}/")
+    people = seeded.get("people") or []
+    for index, person in enumerate(people):
+        title = "  People         " if index == 0 else " " * 17
+        lines.append(f"{title}{person.get('name', ''):<8}{person.get('phone', ''):<18}{person.get('folder', '')}")
+    lines.append("")
+    if seeded.get("call_line"):
+        lines.append(f"  Call bob as alice        {seeded['call_line']}")
+    if people:
+        links = [person.get("link") or f"{env.public_url}/phone/?as={person.get('name')}" for person in people[:2]]
+        lines.append(f"  Open two browser phones  {'   '.join(links)}")
+    lines += ["  Play the launch of 2015  make story", "  Start afresh             make reset"]
+    return [*lines, "", "  Ctrl-C ends everything.", RULE]

@@ -1,0 +1,168 @@
+"""The processes that the supervisor runs, how each starts, and how one knows that it works."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from controlplane.child import StartTrouble, spawn
+from controlplane.embedded import Embedded
+from controlplane.env import ROOT, Env
+from controlplane.server import Say, Server
+
+SETTLED = 1.5  # seconds after which a process without a readiness address counts as running
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One supervised process. `why` explains an end during the start, where the program can tell."""
+
+    name: str
+    start: Callable[[], Server]
+    is_ready: Callable[[Server, float], bool]
+    stop_signal: int = signal.SIGTERM
+    why: Callable[[Server], StartTrouble] | None = None
+
+
+def child_environment(env: Env, name: str) -> dict[str, str]:
+    """What our own processes see: the same settings, and which of the processes they are."""
+    return {
+        **os.environ,
+        "ROLLCALL_DATA": str(env.data),
+        "ROLLCALL_SUPERVISED": "1",
+        "ROLLCALL_PROCESS": name,
+        "DJANGO_SETTINGS_MODULE": "controlplane.settings",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": str(ROOT),
+        "MALLOC_ARENA_MAX": "2",  # glibc's arenas per thread cost tens of megabytes and bring nothing here
+    }
+
+
+def start_python(env: Env, name: str, arguments: list[str], say: Say) -> Server:
+    """One of our own processes, running `python <arguments>` in the checkout."""
+    server = Server(name, spawn([sys.executable, *arguments], environment=child_environment(env, name), folder=ROOT))
+    server.drain(say)
+    return server
+
+
+def answers_ready(host: str, port: int) -> bool:
+    """Whether GET /readyz answers 200 there, within half a second."""
+    try:
+        with socket.create_connection((loopback(host), port), timeout=0.5) as connection:
+            connection.sendall(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return b" 200 " in connection.recv(64)
+    except OSError:
+        return False
+
+
+def loopback(host: str) -> str:
+    """Where a server that listens on `host` can be reached from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
+
+
+def _settled(server: Server, age: float) -> bool:
+    return age >= SETTLED
+
+
+def store_programs(env: Env, embedded: Embedded) -> list[Program]:
+    """The embedded servers that this deployment needs."""
+    programs = []
+    if not env.database_url:
+        cluster = embedded.cluster()
+        programs.append(
+            Program(
+                "postgres",
+                cluster.launch,
+                lambda server, age: cluster.is_ready(server),
+                signal.SIGINT,
+                cluster.why_it_ended,
+            )
+        )
+    if not env.redis_url:
+        programs.append(Program("redis", embedded.launch_redis, lambda server, age: embedded.redis_is_ready()))
+    return programs
+
+
+def _celery(queue: str) -> list[str]:
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    return [
+        "-m",
+        "celery",
+        "-A",
+        "controlplane.celery:app",
+        "worker",
+        "-Q",
+        queue,
+        "-P",
+        "solo",
+        "-n",
+        f"{queue}@%h",
+        *quiet,
+    ]
+
+
+def own_programs(env: Env, say: Say) -> list[Program]:
+    """web, edge, worker, bulk and beat."""
+    granian = ["-m", "granian", "--interface", "wsgi", "controlplane.wsgi:application", "--no-access-log"]
+    granian += ["--host", env.host, "--port", str(env.console_port), "--workers", "1", "--blocking-threads", "4"]
+    granian += ["--runtime-threads", "1", "--workers-kill-timeout", "3", "--log-level", "warning"]
+    schedule = ["--schedule", str(env.data / "run" / "beat"), "--pidfile="]
+
+    def web_is_ready(server: Server, age: float) -> bool:
+        return answers_ready(env.host, env.console_port)
+
+    def edge_is_ready(server: Server, age: float) -> bool:
+        return answers_ready(env.host, env.port)
+
+    def program(name: str, arguments: list[str], is_ready: Callable[[Server, float], bool] = _settled) -> Program:
+        return Program(name, lambda: start_python(env, name, arguments, say), is_ready)
+
+    return [
+        program("web", granian, web_is_ready),
+        program("edge", ["manage.py", "edge"], edge_is_ready),
+        program("worker", _celery("ticks")),
+        program("bulk", _celery("bulk")),
+        program("beat", ["-m", "celery", "-A", "controlplane.beat:app", "beat", *schedule]),
+    ]
+
+
+def require_free_port(variable: str, host: str, port: int) -> None:
+    """Raises `StartTrouble` naming the variable when something else listens on the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                why = f"Port {port} on {host} is taken by another program. Stop it, or choose another: {variable}=…"
+                raise StartTrouble("port_taken", why.replace("…", str(_free_port(host, port)))) from error
+            if error.errno == errno.EACCES:
+                why = f"No permission to listen on port {port}. Choose one above 1023: {variable}={port + 8000}"
+                raise StartTrouble("port_forbidden", why) from error
+            why = f"Rollcall can't listen on {host} port {port} ({error.strerror}). Mend ROLLCALL_HOST or {variable}."
+            raise StartTrouble("port", why) from error
+
+
+def _free_port(host: str, taken: int) -> int:
+    """A port near the taken one that is free now, as a proposal."""
+    for candidate in range(taken + 10, min(taken + 500, 65535), 10):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            try:
+                probe.bind((host, candidate))
+            except OSError:
+                continue
+            return candidate
+    return taken + 1
+
+
+def has_command(name: str) -> bool:
+    """Whether some application brings this management command."""
+    return any(path.parent.name == "commands" for path in Path(ROOT).glob(f"*/**/management/commands/{name}.py"))

@@ -1,0 +1,277 @@
+"""`manage.py run`: one process that starts, watches and ends all others, with one readable log.
+
+Plain Python, no Django, small. Every child is tied to this process by the kernel (`controlplane.child`), so that even
+kill -9 leaves no orphan. Only the main thread starts processes: a child's tie is to the thread that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from controlplane import env as environment
+from controlplane.banner import banner
+from controlplane.child import StartTrouble, private_folder
+from controlplane.datafolder import Lock
+from controlplane.embedded import Embedded, prepare_socket_folder
+from controlplane.processes import Control, Order
+from controlplane.processes import main as processes
+from controlplane.programs import Program, has_command, own_programs, require_free_port, start_python, store_programs
+from controlplane.server import Say
+from controlplane.watched import State, Watched
+
+GRACE = 4.0  # seconds for our own processes to end by themselves; the servers' turn comes after
+SERVER_GRACE = 4.0
+SLOW = 30.0  # seconds after which a start that isn't complete says what it waits for
+
+
+class Stopping(Exception):
+    """SIGINT or SIGTERM arrived while Rollcall was starting."""
+
+
+class Log:
+    """`time  process  line` on stdout, from any thread. With `as_json`, one object a line."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self._lock = threading.Lock()
+        self._json = as_json
+        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def __call__(self, process: str, line: str) -> None:
+        now = datetime.now(tz=UTC).astimezone()
+        if self._json:
+            text = (
+                line if line.startswith("{") else json.dumps({"at": now.isoformat(), "process": process, "event": line})
+            )
+        else:
+            text = f"{now:%H:%M:%S}.{now.microsecond // 1000:03}  {process:<9} {line}"
+            if self._colour and line.startswith(("ERROR", "CRITICAL", "Traceback", "FATAL", "PANIC")):
+                text = f"\033[31m{text}\033[0m"
+        with self._lock:
+            try:
+                print(text, flush=True)
+            except OSError:  # whoever read our log is gone; that is no reason to stop
+                pass
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A program that must succeed before the processes start."""
+
+    name: str
+    arguments: tuple[str, ...]
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is started above the stores."""
+
+    programs: Callable[[environment.Env, Say], list[Program]]
+    steps: tuple[Step, ...]
+
+
+def first_steps(env: environment.Env) -> tuple[Step, ...]:
+    steps = [
+        Step("stores", ("-m", "controlplane.stores"), "a store can't be used (the lines above say why)"),
+        Step("migrate", ("manage.py", "migrate", "--no-input"), "the migrations didn't succeed (see above)"),
+    ]
+    if env.demonstration and has_command("seed"):
+        steps.append(Step("seed", ("manage.py", "seed"), "the demonstration couldn't be seeded (see above)"))
+    return tuple(steps)
+
+
+class Supervisor:
+    """Owns the children of one data folder."""
+
+    def __init__(self, env: environment.Env, log: Log, parts: Parts | None = None) -> None:
+        self.env = env
+        self.log = log
+        self.parts = parts or Parts(own_programs, first_steps(env))
+        self.since = datetime.now(tz=UTC)
+        self.embedded = Embedded(env, say=log, postgres=not env.database_url, redis=not env.redis_url)
+        self.watched: dict[str, Watched] = {}
+        self.stopping = False
+        self._wake_read, self._wake_write = os.pipe()
+        for end in (self._wake_read, self._wake_write):
+            os.set_blocking(end, False)
+        self.control: Control | None = None
+
+    # the life of the whole
+
+    def run(self) -> int:
+        """0 after an ordinary end. Raises `StartTrouble` where a start can't succeed; nothing is left running then."""
+        self._listen_to_signals()
+        try:
+            self._start()
+            while not self.stopping:
+                self._step()
+        except Stopping:
+            pass
+        finally:
+            self._end()
+        return 0
+
+    def _start(self) -> None:
+        require_free_port("PORT", self.env.host, self.env.port)
+        require_free_port("CONSOLE_PORT", self.env.host, self.env.console_port)
+        if not (self.env.database_url and self.env.redis_url):
+            self.embedded.prepare()
+        sockets = prepare_socket_folder(self.env.data, self.embedded.account)
+        private_folder(self.env.data / "run", None)
+        self.control = Control(sockets / "control.sock", self.watched, self._wake)
+        self._start_all(store_programs(self.env, self.embedded), strict=True)
+        for step in self.parts.steps:
+            self._once(step)
+        self._start_all(self.parts.programs(self.env, self.log), strict=False)
+        print("\n".join(banner(self.env)), flush=True)
+
+    def _start_all(self, programs: list[Program], *, strict: bool) -> None:
+        """All are running afterwards. Strict: the first that ends is the trouble; otherwise it is restarted."""
+        for program in programs:
+            self.log("rollcall", f"starting {program.name}")
+            watched = self.watched[program.name] = Watched(program, self.log, on_change=self._write_state)
+            watched.start(strict=strict)
+        said_at = time.monotonic()
+        while True:
+            self._step()
+            if self.stopping:
+                raise Stopping
+            mine = [self.watched[program.name] for program in programs]
+            for watched in mine:
+                if strict and watched.trouble is not None:
+                    raise watched.trouble
+            waiting = [watched.name for watched in mine if watched.state in {State.STARTING, State.WAITING}]
+            if not waiting:
+                return
+            if time.monotonic() - said_at > SLOW:
+                said_at = time.monotonic()
+                self.log("rollcall", f"still waiting for {', '.join(waiting)}: the lines above may say why")
+
+    def _once(self, step: Step) -> None:
+        """Run a program to its end. Raises `StartTrouble` when it fails."""
+        self.log("rollcall", f"running {step.name}")
+        server = start_python(self.env, step.name, list(step.arguments), self.log)
+        try:
+            while server.process.poll() is None:
+                self._step()
+                if self.stopping:
+                    raise Stopping
+        finally:
+            server.end(signal.SIGTERM, 2)
+        server.last_words()
+        if server.process.returncode:
+            raise StartTrouble(step.name, f"Rollcall can't start: {step.trouble}.")
+
+    # one turn
+
+    def _step(self) -> None:
+        """Wait for something to happen, but not long; then let each child take its turn and obey orders."""
+        busy = any(watched.state not in {State.RUNNING, State.STOPPED} for watched in self.watched.values())
+        ready, _, _ = select.select([self._wake_read], [], [], 0.05 if busy else 1.0)
+        if ready:
+            try:
+                os.read(self._wake_read, 4096)
+            except BlockingIOError:
+                pass
+        now = time.monotonic()
+        for watched in self.watched.values():
+            watched.turn(now)
+        while self.control is not None and (order := self.control.next_order()) is not None:
+            self._obey(order)
+
+    def _obey(self, order: Order) -> None:
+        watched = self.watched[order.name]
+        match order.verb:
+            case "stop":
+                watched.stop(GRACE)
+            case "start":
+                watched.want()
+            case "restart":
+                watched.restart(GRACE)
+        order.taken.set()
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:
+            pass
+
+    # the end
+
+    def _listen_to_signals(self) -> None:
+        def stop(number: int, frame: object) -> None:
+            self.stopping = True
+
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGHUP, stop)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)  # only wakes the loop
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+
+    def _end(self) -> None:
+        """Nothing that we started runs afterwards: our own processes end first, then the stores."""
+        self.log("rollcall", "stopping")
+        stores = [watched for watched in self.watched.values() if watched.name in {"postgres", "redis"}]
+        own = [watched for watched in self.watched.values() if watched not in stores]
+        for group, patience in ((own, GRACE), (stores, SERVER_GRACE)):
+            for watched in group:
+                watched.stop(patience)
+            deadline = time.monotonic() + patience + 1
+            while any(watched.state is State.ENDING for watched in group) and time.monotonic() < deadline:
+                select.select([self._wake_read], [], [], 0.02)
+                for watched in group:
+                    watched.turn(time.monotonic())
+            for watched in group:
+                watched.kill()
+        if self.control is not None:
+            self.control.close()
+        (self.env.data / "run" / "processes.json").unlink(missing_ok=True)
+        self.log("rollcall", "stopped")
+
+    def _write_state(self) -> None:
+        """`run/processes.json`, for people and scripts; the control socket knows more."""
+        state = {
+            "supervisor": os.getpid(),
+            "since": self.since.isoformat(timespec="seconds"),
+            "processes": [watched.as_json() for watched in self.watched.values()],
+        }
+        path = self.env.data / "run" / "processes.json"
+        draft = path.with_suffix(".new")
+        try:
+            draft.write_text(json.dumps(state, indent=1), encoding="utf-8")
+            draft.replace(path)
+        except OSError as error:
+            self.log("rollcall", f"ERROR {path} can't be written: {error.strerror}")
+
+
+def run(arguments: list[str]) -> int:
+    """The command. Prints one sentence for each trouble, and exits 1."""
+    if arguments:
+        print("manage.py run takes no arguments: its settings come from the environment (PORT, ROLLCALL_DATA, …).")
+        return 2
+    log = Log()
+    try:
+        env = environment.load()
+        log = Log(as_json=env.log_json)
+        with Lock(env.data):
+            return Supervisor(env, log).run()
+    except (environment.BadSetting, StartTrouble) as trouble:
+        log("rollcall", f"ERROR {trouble}")
+        return 1
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run, "processes": processes}
+
+
+def main(argv: list[str]) -> int:
+    """Called by manage.py, before Django, with the command's name first."""
+    return COMMANDS[argv[0]](argv[1:])

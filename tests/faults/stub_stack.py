@@ -1,0 +1,50 @@
+"""A supervisor over stub processes, for the tests: `python stub_stack.py [stores]` (with embedded stores or without)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from controlplane import env as environment
+from controlplane.child import StartTrouble
+from controlplane.datafolder import Lock
+from controlplane.programs import Program, start_python
+from controlplane.server import Say, Server
+from controlplane.supervise import Log, Parts, Supervisor
+
+STEADY = "import signal, time; print('steady', flush=True); signal.signal(15, lambda *a: exit(0)); time.sleep(600)"
+STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('stubborn', flush=True); time.sleep(600)"
+MORTAL = "print('mortal', flush=True); raise SystemExit(3)"
+PARENT = (
+    "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+    "print('parent', flush=True); time.sleep(600)"
+)
+
+
+def programs(env: environment.Env, say: Say) -> list[Program]:
+    def program(name: str, code: str) -> Program:
+        def ready(server: Server, age: float) -> bool:
+            return bool(server.tail)
+
+        return Program(name, lambda: start_python(env, name, ["-c", code], say), ready)
+
+    return [program("steady", STEADY), program("stubborn", STUBBORN), program("parent", PARENT)] + (
+        [program("mortal", MORTAL)] if "mortal" in sys.argv else []
+    )
+
+
+def main() -> int:
+    log = Log()
+    try:
+        env = environment.load()
+        with Lock(env.data):
+            return Supervisor(env, log, Parts(programs, ())).run()
+    except (environment.BadSetting, StartTrouble) as trouble:
+        log("rollcall", f"ERROR {trouble}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
