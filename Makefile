@@ -1,0 +1,106 @@
+# Rollcall's commands. `make` alone lists them. They need Python 3.11+ with venv, make and git, and set up the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+TYPED := controlplane rollout calls story benchmarks manage.py
+PYTEST_ARGS ?=
+STORY_ARGS ?=
+BENCH_ARGS ?=
+RUNTIME := $(VENV)/.runtime-$(shell sha256sum requirements.txt | cut -c1-16)
+DEV := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt | sha256sum | cut -c1-16)
+
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help run test check bench story reset doctor setup setup-dev chromium format
+
+help:  ## list the commands
+	@echo "make run      start everything: PostgreSQL, Redis, web, edge, worker and beat (PORT=, CONSOLE_PORT=, ROLLCALL_DATA=)"
+	@echo "make story    play the launch of 2015 against the running stack, or one of its own (STORY_ARGS='--fast')"
+	@echo "make doctor   check what a deployment needs, and say what to do"
+	@echo "make test     set up what tests need, and run them (PYTEST_ARGS='tests/rules -q')"
+	@echo "make check    ruff, mypy --strict, migrations, Django's checks, the OpenAPI document"
+	@echo "make bench    measure (BENCH_ARGS=)"
+	@echo "make format   let ruff format the code"
+	@echo "make reset    delete the data folder, after asking (FORCE=1: without asking)"
+
+# A demonstration unless somebody says otherwise: it seeds people, and shows one-time codes.
+run story doctor: export ROLLCALL_DEMONSTRATION := $(or $(ROLLCALL_DEMONSTRATION),1)
+
+run: setup  ## start everything
+	@exec $(PY) manage.py run
+
+story: setup
+	@exec $(PY) manage.py story $(STORY_ARGS)
+
+doctor: setup
+	@exec $(PY) manage.py doctor
+
+reset:
+	@$(or $(wildcard $(PY)),$(PYTHON)) -m controlplane.reset $(if $(FORCE),--force)
+
+test: setup-dev chromium
+	@echo "Running the tests."
+	@exec $(PY) -m pytest $(PYTEST_ARGS)
+
+bench: setup-dev
+	@exec $(PY) -m benchmarks $(BENCH_ARGS)
+
+format: setup-dev
+	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format .
+
+check: setup-dev
+	@echo "Checking: ruff"
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@echo "Checking: mypy --strict"
+	@ROLLCALL_DATA="$$(mktemp -d)" $(PY) -m mypy --strict $(wildcard $(TYPED))
+	@echo "Checking: Django, migrations, the OpenAPI document"
+	@export ROLLCALL_DATA="$$(mktemp -d)"; trap 'rm -rf "$$ROLLCALL_DATA"' EXIT; \
+	  $(PY) manage.py check --fail-level WARNING; \
+	  $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run; \
+	  $(PY) manage.py spectacular --validate --fail-on-warn --file "$$ROLLCALL_DATA/openapi.yaml"; \
+	  if [ -e docs/openapi.yaml ] && ! diff -u docs/openapi.yaml "$$ROLLCALL_DATA/openapi.yaml"; then \
+	    echo "docs/openapi.yaml is out of date: run '$(PY) manage.py spectacular --file docs/openapi.yaml'."; exit 1; fi
+	@echo "All checks passed."
+
+setup: $(RUNTIME)
+setup-dev: $(DEV)
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Rollcall needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: PYTHON=…"; exit 1; }
+	@echo "Making $(VENV)."
+	@if command -v uv >/dev/null; then uv venv --quiet --python "$(PYTHON)" $(VENV); else \
+	  $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo "Python can't make a virtual environment. On Debian: apt-get install python3-venv"; exit 1; }; fi
+
+$(RUNTIME): $(PY) requirements.txt
+	@echo "Installing requirements.txt into $(VENV): a minute or two with a cold cache."
+	@$(call install,requirements.txt)
+	@rm -f $(VENV)/.runtime-*; touch $@
+
+$(DEV): $(PY) requirements.txt requirements-dev.txt
+	@echo "Installing requirements-dev.txt into $(VENV)."
+	@$(call install,requirements-dev.txt)
+	@rm -f $(VENV)/.runtime-* $(VENV)/.dev-*; touch $@ $(RUNTIME)
+
+define install
+if command -v uv >/dev/null; then uv pip install --quiet --python $(PY) -r $(1); else \
+  $(PY) -m pip install --quiet --disable-pip-version-check --no-input --prefer-binary -r $(1); fi
+endef
+
+# The browser tests use Debian's Chromium; without one they say why they were skipped.
+chromium:
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing Chromium for the browser tests (apt-get install chromium): a minute or two."; \
+	  log=$$(mktemp); \
+	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium; } \
+	    >"$$log" 2>&1 || { tail -n 3 "$$log"; echo "Chromium can't be installed: the browser tests will be skipped."; }; \
+	  rm -f "$$log"; \
+	else echo "There is no chromium, and it takes root and apt-get to install it: the browser tests will be skipped."; fi
