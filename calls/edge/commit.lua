@@ -1,5 +1,5 @@
 -- One versioned step of a call: compare the version, set the record, move deadline and live sets, append inbox events.
--- KEYS[1] the call. ARGV[1] JSON {id, expect, record|nil, ttl, deadline|nil, area, live, pair|nil, reply|nil, now, tell:[...]}
+-- KEYS[1] the call. ARGV[1] JSON {id, expect, record?, ttl, deadline, area, live, pair?, reply?, tell}, ARGV[2] now (ms).
 -- Returns {"ok", version} | {"race", version} | {"pair", older call} | {"again", stored answer}.
 local a = cjson.decode(ARGV[1])
 if a.reply then
@@ -28,24 +28,6 @@ if a.record then
     if a.pair and redis.call('GET', a.pair) == a.id then redis.call('DEL', a.pair) end
   end
 end
-for _, event in ipairs(a.tell) do
-  local fresh = true
-  if event.key ~= '' then
-    fresh = redis.call('SET', 'rc:seen:' .. event.device .. ':' .. event.key, '1', 'NX', 'EX', a.seen)
-  end
-  if fresh then
-    local seq = redis.call('INCR', 'rc:seq:' .. event.device)
-    local entry = seq .. '\n' .. a.now .. '\n' .. event.body
-    redis.call('RPUSH', 'rc:inbox:' .. event.device, entry)
-    redis.call('LTRIM', 'rc:inbox:' .. event.device, -a.keep, -1)
-    redis.call('EXPIRE', 'rc:inbox:' .. event.device, a.inbox)
-    redis.call('EXPIRE', 'rc:seq:' .. event.device, a.inbox)
-    local where = redis.call('GET', 'rc:where:' .. event.device)
-    if where then
-      local edge = string.match(where, '^[^|]+')
-      redis.call('PUBLISH', 'rc:bell:' .. edge, 'ev\n' .. event.device .. '\n' .. entry)
-    end
-  end
-end
+tell(a.tell, ARGV[2])
 if a.reply then redis.call('SET', a.reply.key, a.reply.said, 'EX', a.reply.ttl) end
 return {'ok', tostring(version)}

@@ -62,7 +62,10 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A live call. `pending`: a reservation is held that a grant has not replaced yet. `deadline`: when `Due` comes."""
+    """A live call. `deadline`: when `Due` comes. `activating`: it turns the feature on for the callee.
+
+    `pending`: a reservation is held that a grant has not replaced yet. `ending`: why it ends once the answer stands.
+    """
 
     id: str
     feature: str
@@ -76,6 +79,7 @@ class Call:
     created_at: int
     deadline: int
     pending: bool = False
+    activating: bool = False
     winner: str | None = None
     blob: str | None = None
     connected: tuple[str, ...] = ()

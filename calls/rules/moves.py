@@ -66,6 +66,7 @@ def _invited(event: Invited, now: int, timers: Timers) -> Step:
         caller=event.caller, caller_device=event.caller_device, callee=event.callee,
         legs=tuple(Leg(device) for device in event.rings), state=State.ROUTING,
         created_at=now, deadline=now + timers.route, pending=event.pending,
+        activating=event.pending or event.grant is not None,
         window=event.window, grant=str(event.grant["grant"]) if event.grant else None, caller_grant=event.caller_grant,
     )  # fmt: skip
     rings = tuple(Tell(device, "ring", body, key=f"ring:{call.id}") for device, body in event.rings.items())
