@@ -1,0 +1,291 @@
+"""From a feature's values to the closures that decide it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from rollout.rules.audience import AnyOf, compile_any_of, explain_any_of
+from rollout.rules.bucket import MILLION, bucket, variant_bucket, weighted
+from rollout.rules.clause import Test
+from rollout.rules.decision import NOTHING, Attempt, Cause, Compiled, Decide, Decision, Party, Reason, Seen
+from rollout.rules.feature import Access, Feature, Rule, Switch, Wave, WaveState
+from rollout.rules.reading import Invalid
+from rollout.rules.requirements import Unmet, unmet
+
+MOST_NEEDS = 32
+TO_COME = frozenset({WaveState.DRAFT, WaveState.OPEN, WaveState.HELD})
+GRANTED = {
+    "wave": Cause.GRANTED_BY_WAVE,
+    "invite": Cause.GRANTED_BY_INVITE,
+    "operator": Cause.GRANTED_BY_OPERATOR,
+    "seed": Cause.GRANTED_BY_SEED,
+    "launch": Cause.GRANTED_BY_LAUNCH,
+}
+
+
+class Workbench:
+    """What compiling a feature needs to know of the ruleset around it: the audiences."""
+
+    def __init__(self, audiences: Mapping[str, AnyOf], tests: Mapping[str, Test]) -> None:
+        self.audiences = audiences
+        self.tests = tests
+
+    def test(self, any_of: AnyOf, path: str) -> Test:
+        return compile_any_of(any_of, self.tests, path)
+
+    def explain(self, any_of: AnyOf, party: Party, now: datetime) -> list[list[dict[str, Any]]]:
+        return explain_any_of(any_of, party.traits, now, self.audiences, self.tests)
+
+
+def compile_features(features: Mapping[str, Feature], bench: Workbench) -> dict[str, Compiled]:
+    """Every feature, ready to decide. Raises `Invalid` for circles and unknown prerequisites or audiences."""
+    alone = {key: compile_alone(feature, bench) for key, feature in features.items()}
+    return {key: _with_needs(alone[key], _flattened(key, features), alone) for key in features}
+
+
+def _flattened(key: str, features: Mapping[str, Feature]) -> list[str]:
+    """All features that this one needs, also through others, the deepest first, each once."""
+    order: list[str] = []
+    path: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in path:
+            circle = " → ".join([*path[path.index(name) :], name])
+            raise Invalid(f"features.{key}.prerequisites", f"goes round in a circle: {circle}.")
+        if name in order:
+            return
+        if len(order) + len(path) > MOST_NEEDS:
+            raise Invalid(f"features.{key}.prerequisites", f"needs more than {MOST_NEEDS} features in all.")
+        path.append(name)
+        for inner in features[name].prerequisites:
+            if inner not in features:
+                raise Invalid(f"features.{name}.prerequisites", f"names the feature {inner!r}, which is not there.")
+            visit(inner)
+        path.pop()
+        order.append(name)
+
+    visit(key)
+    return order[:-1]
+
+
+def _with_needs(compiled: Compiled, needs: list[str], alone: Mapping[str, Compiled]) -> Compiled:
+    if not needs:
+        return compiled
+    inner = tuple(alone[name] for name in needs)
+    feature = compiled.feature
+
+    def attempt(party: Party, now: datetime) -> Decision | None:
+        for need in inner:
+            decision = need.own(party, now)
+            if not decision.enabled:
+                detail = {"needs": need.feature.key, "needs_cause": str(decision.cause)}
+                return refused(feature, Cause.NEEDS_FEATURE, Reason.DEFAULT, detail)
+        return None
+
+    def seen(party: Party, now: datetime) -> Mapping[str, Any]:
+        rows = [(need.feature.key, need.own(party, now)) for need in inner]
+        return {"needs": [{"feature": k, "enabled": d.enabled, "cause": str(d.cause)} for k, d in rows]}
+
+    at = next((i for i, step in enumerate(compiled.steps) if step[0] == "access"), len(compiled.steps))
+    steps = (*compiled.steps[:at], ("prerequisites", attempt, seen), *compiled.steps[at:])
+    if at == len(compiled.steps):  # killed or off: already decided before
+        steps = compiled.steps
+    return replace(compiled, steps=steps, decide=_first([step[1] for step in steps]), needs=inner)
+
+
+def refused(feature: Feature, cause: Cause, reason: Reason, detail: Mapping[str, Any] = NOTHING) -> Decision:
+    return Decision(feature.key, feature.variants[feature.off], feature.off, reason, cause, detail)
+
+
+def given(
+    feature: Feature, variant: str, cause: Cause, reason: Reason, detail: Mapping[str, Any] = NOTHING
+) -> Decision:
+    return Decision(feature.key, feature.variants[variant], variant, reason, cause, detail)
+
+
+def compile_alone(feature: Feature, bench: Workbench) -> Compiled:
+    """The feature without its prerequisites."""
+    steps: list[tuple[str, Attempt, Seen]] = [_switch_step(feature)]
+    if feature.switch is Switch.ON:
+        if feature.requirements:
+            steps.append(_requirements_step(feature))
+        steps.append(_access_step(feature, bench))
+        if feature.access is Access.RULES:
+            steps.append(
+                ("default", _constant(refused(feature, Cause.DEFAULT, Reason.DEFAULT)), _seen_default(feature))
+            )
+    own = _first([attempt for _, attempt, _ in steps])
+    return Compiled(feature=feature, steps=tuple(steps), own=own, decide=own)
+
+
+def _constant(decision: Decision | None) -> Attempt:
+    return lambda party, now: decision
+
+
+def _first(attempts: list[Attempt]) -> Decide:
+    """The attempts in order, without those that can't decide."""
+
+    def decide(party: Party, now: datetime) -> Decision:
+        for attempt in attempts:
+            decision = attempt(party, now)
+            if decision is not None:
+                return decision
+        raise AssertionError("the last step of a feature always decides")
+
+    return decide
+
+
+def _switch_step(feature: Feature) -> tuple[str, Attempt, Seen]:
+    decisions = {
+        Switch.KILLED: refused(feature, Cause.KILLED, Reason.DISABLED),
+        Switch.OFF: refused(feature, Cause.SWITCHED_OFF, Reason.DISABLED),
+        Switch.ON: None,
+    }
+    return "switch", _constant(decisions[feature.switch]), lambda party, now: {"switch": str(feature.switch)}
+
+
+def _seen_default(feature: Feature) -> Seen:
+    return lambda party, now: {"variant": feature.off, "why": "No rule gives the feature."}
+
+
+def _requirements_step(feature: Feature) -> tuple[str, Attempt, Seen]:
+    requirements = feature.requirements
+    causes = {
+        Unmet.UPDATE_REQUIRED: Cause.UPDATE_REQUIRED,
+        Unmet.OS_UPDATE_REQUIRED: Cause.OS_UPDATE_REQUIRED,
+        Unmet.DEVICE_UNSUPPORTED: Cause.DEVICE_UNSUPPORTED,
+    }
+
+    def attempt(party: Party, now: datetime) -> Decision | None:
+        failed = unmet(requirements, party.traits)
+        if failed is None:
+            return None
+        what, needed = failed
+        name = "trait" if what is Unmet.DEVICE_UNSUPPORTED else "version"
+        return refused(feature, causes[what], Reason.DEFAULT, {name: needed})
+
+    def seen(party: Party, now: datetime) -> Mapping[str, Any]:
+        platform = party.traits.get("platform")
+        lowest = requirements.platforms.get(platform) if isinstance(platform, str) else None
+        return {
+            "traits": {
+                name: party.traits.get(name) for name in ("platform", "app_version", "os_version", "device_class")
+            },
+            "lowest": {"app": lowest.app, "os": lowest.os} if lowest else None,
+            "device_classes": sorted(requirements.device_classes),
+            "others": "allow" if requirements.others_allowed else "refuse",
+        }
+
+    return "requirements", attempt, seen
+
+
+def _access_step(feature: Feature, bench: Workbench) -> tuple[str, Attempt, Seen]:
+    if feature.access is Access.EVERYONE:
+        launched = given(feature, feature.default, Cause.LAUNCHED, Reason.STATIC)
+        return "access", _constant(launched), lambda party, now: {"access": "everyone"}
+    if feature.access is Access.RULES:
+        return "access", *_by_rules(feature, bench)
+    return "access", *_by_grant(feature, bench)
+
+
+def _by_grant(feature: Feature, bench: Workbench) -> tuple[Attempt, Seen]:
+    key, salt = feature.key, feature.salt
+    held = {s: given(feature, feature.default, cause, Reason.TARGETING_MATCH) for s, cause in GRANTED.items()}
+    waves = [(wave, bench.test(wave.any_of, f"features.{key}.waves[{i}]")) for i, wave in enumerate(feature.waves)]
+    coming = [(wave, test) for wave, test in waves if wave.state in TO_COME]
+    invite = {"invite": "open" if feature.windows_open else "closed"}
+    waiting = refused(feature, Cause.WAITING_FOR_LAUNCH, Reason.DEFAULT, invite)
+
+    def attempt(party: Party, now: datetime) -> Decision | None:
+        grant = party.grants.get(key)
+        if grant is not None:
+            return held.get(grant.source) or held["operator"]
+        if coming and party.subscriber:
+            position = bucket(salt, party.subscriber)
+            for wave, test in coming:
+                if position < wave.share_ppm and test(party.traits, now):
+                    return refused(feature, Cause.WAITING_FOR_WAVE, Reason.DEFAULT, _turn(wave, position) | invite)
+        return waiting
+
+    def seen(party: Party, now: datetime) -> Mapping[str, Any]:
+        grant = party.grants.get(key)
+        position = bucket(salt, party.subscriber) if party.subscriber else None
+        rows = [
+            {
+                "wave": wave.name,
+                "state": str(wave.state),
+                "share_ppm": wave.share_ppm,
+                "within_share": position is not None and position < wave.share_ppm,
+                "in_audience": bool(test(party.traits, now)),
+                "any_of": bench.explain(wave.any_of, party, now),
+            }
+            for wave, test in waves
+        ]
+        fact = grant and {"id": grant.id, "source": grant.source, "depth": grant.depth, "frozen": grant.frozen}
+        return {"access": "granted", "grant": fact, "bucket": position, "waves": rows, **invite}
+
+    return attempt, seen
+
+
+def _turn(wave: Wave, position: int) -> dict[str, Any]:
+    return {"wave": wave.name, "wave_position": wave.position, "wave_state": str(wave.state), "bucket": position}
+
+
+def _by_rules(feature: Feature, bench: Workbench) -> tuple[Attempt, Seen]:
+    salt = feature.salt
+    rows = [
+        (
+            bench.test(rule.any_of, f"features.{feature.key}.rules[{i}]"),
+            rule.share_ppm,
+            _outcomes(feature, rule, i),
+            rule.weights_ppm,
+        )
+        for i, rule in enumerate(feature.rules)
+    ]
+
+    def attempt(party: Party, now: datetime) -> Decision | None:
+        traits, unit = party.traits, party.subscriber
+        position = -1
+        for test, share, outcomes, weights in rows:
+            if not test(traits, now):
+                continue
+            if share != MILLION:
+                if not unit:
+                    continue
+                if position < 0:
+                    position = bucket(salt, unit)
+                if position >= share:
+                    continue
+            if len(outcomes) == 1:
+                return outcomes[0]
+            if unit:
+                return outcomes[weighted(variant_bucket(salt, unit), weights)]
+        return None
+
+    def seen(party: Party, now: datetime) -> Mapping[str, Any]:
+        position = bucket(salt, party.subscriber) if party.subscriber else None
+        told = [
+            {
+                "rule": rule.name or f"rule {i + 1}",
+                "in_audience": bool(rows[i][0](party.traits, now)),
+                "share_ppm": rule.share_ppm,
+                "within_share": rule.share_ppm == MILLION or (position is not None and position < rule.share_ppm),
+                "any_of": bench.explain(rule.any_of, party, now),
+            }
+            for i, rule in enumerate(feature.rules)
+        ]
+        return {"access": "rules", "bucket": position, "rules": told}
+
+    return attempt, seen
+
+
+def _outcomes(feature: Feature, rule: Rule, index: int) -> list[Decision]:
+    if len(rule.variants) > 1 or rule.share_ppm != MILLION:
+        reason = Reason.SPLIT
+    else:
+        reason = Reason.TARGETING_MATCH if rule.any_of else Reason.STATIC
+    detail = {"rule": rule.name or f"rule {index + 1}", "rule_position": index + 1}
+    return [given(feature, variant, Cause.RULE, reason, detail) for variant in rule.variants]

@@ -1,0 +1,87 @@
+"""The ruleset's JSON document, read into a `Ruleset` that is ready to decide."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rollout.rules import reading
+from rollout.rules.area import AreaPlace
+from rollout.rules.audience import AnyOf, compile_audiences, parse_any_of
+from rollout.rules.compiling import Workbench, compile_features
+from rollout.rules.decision import ApiKeyFact, Ruleset
+from rollout.rules.feature import parse_feature
+from rollout.rules.reading import Invalid, under
+
+MOST_FEATURES = 2_000
+MOST_AUDIENCES = 1_000
+MOST_KEYS = 1_000
+MOST_AREAS = 2_000
+_KNOWN = frozenset({"version", "published_at", "features", "audiences", "api_keys", "areas"})
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_AREA = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+
+
+def read_ruleset(raw: Any, *, digest: str = "", strict: bool = False) -> Ruleset:
+    """A ruleset from its parsed JSON. Raises `Invalid` with the path of the first fault."""
+    raw = reading.mapping(raw, "", known=_KNOWN, needed=frozenset({"version", "published_at", "features"}))
+    audiences: dict[str, AnyOf] = {
+        key: parse_any_of(value, f"audiences.{key}", strict=strict)
+        for key, value in reading.named(raw.get("audiences", {}), "audiences", most=MOST_AUDIENCES).items()
+    }
+    features = {}
+    for key, value in reading.named(raw["features"], "features", most=MOST_FEATURES).items():
+        features[key] = parse_feature(value, f"features.{key}", strict=strict)
+        if features[key].key != key:
+            raise Invalid(f"features.{key}.key", "differs from the name that it stands under.")
+    tests = compile_audiences(audiences)
+    return Ruleset(
+        version=reading.integer(raw["version"], "version", least=1, most=2**53),
+        published_at=reading.integer(raw["published_at"], "published_at", least=0, most=2**53),
+        features=compile_features(features, Workbench(audiences, tests)),
+        audiences=audiences,
+        tests=tests,
+        api_keys=_api_keys(raw.get("api_keys", {})),
+        areas=_areas(raw.get("areas", {})),
+        digest=digest,
+    )
+
+
+def _api_keys(raw: Any) -> dict[str, ApiKeyFact]:
+    if not isinstance(raw, dict) or len(raw) > MOST_KEYS:
+        raise Invalid("api_keys", f"expected an object with at most {MOST_KEYS} members.")
+    found = {}
+    for digest, value in raw.items():
+        path = under("api_keys", str(digest)[:8])
+        if not isinstance(digest, str) or not _DIGEST.match(digest):
+            raise Invalid(path, "expected the SHA-256 of a key in 64 hexadecimal digits.")
+        value = reading.mapping(value, path, known=frozenset({"id", "name", "scopes", "expires_at"}))
+        scopes = reading.items(value.get("scopes", []), under(path, "scopes"), most=20)
+        expires = value.get("expires_at")
+        if expires is not None:
+            expires = reading.integer(expires, under(path, "expires_at"), least=0, most=2**53)
+        found[digest] = ApiKeyFact(
+            id=reading.text(value.get("id"), under(path, "id"), most=64, least=1),
+            name=reading.text(value.get("name", ""), under(path, "name")),
+            scopes=frozenset(reading.text(each, under(path, "scopes"), most=32) for each in scopes),
+            expires_at=expires,
+        )
+    return found
+
+
+def _areas(raw: Any) -> tuple[AreaPlace, ...]:
+    if not isinstance(raw, dict) or len(raw) > MOST_AREAS:
+        raise Invalid("areas", f"expected an object with at most {MOST_AREAS} members.")
+    found = []
+    for key, value in raw.items():
+        path = under("areas", str(key)[:64])
+        if not isinstance(key, str) or not _AREA.match(key):
+            raise Invalid(path, "has a key that no area can have.")
+        value = reading.mapping(value, path, known=frozenset({"countries", "carriers"}))
+        names = []
+        for part in ("countries", "carriers"):
+            where = under(path, part)
+            given = reading.items(value.get(part, []), where, most=2_000)
+            names.append(frozenset(reading.text(each, under(where, i), most=7) for i, each in enumerate(given)))
+        found.append(AreaPlace(key, names[0], names[1]))
+    return tuple(found)

@@ -1,0 +1,120 @@
+"""Reading untrusted JSON into values: every fault is one `Invalid` that names the path and says what is expected."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+KEY = re.compile(r"[a-z0-9._-]{1,64}\Z")
+DEEPEST_VALUE = 16
+
+
+class Invalid(ValueError):
+    """Something in a document can't be used. `path` says where, as in `rules[2].share_ppm`."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path or 'document'}: {why}")
+        self.path = path
+        self.why = why
+
+
+def under(path: str, name: str | int) -> str:
+    """The path of a member below a path."""
+    if isinstance(name, int):
+        return f"{path}[{name}]"
+    return f"{path}.{name}" if path else name
+
+
+def mapping(raw: Any, path: str, *, known: frozenset[str], needed: frozenset[str] = frozenset()) -> Mapping[str, Any]:
+    """An object whose members are all known, since a mistyped member that is ignored widens silently."""
+    if not isinstance(raw, dict):
+        raise Invalid(path, "expected an object.")
+    strange = sorted(set(raw) - known, key=str)
+    if strange:
+        raise Invalid(under(path, str(strange[0])[:64]), f"is not known here; known are {', '.join(sorted(known))}.")
+    missing = sorted(needed - set(raw))
+    if missing:
+        raise Invalid(under(path, missing[0]), "is missing.")
+    return raw
+
+
+def named(raw: Any, path: str, *, most: int) -> Mapping[str, Any]:
+    """An object from keys (a-z, 0-9, dot, _ and -) to anything, with at most `most` members."""
+    if not isinstance(raw, dict):
+        raise Invalid(path, "expected an object.")
+    if len(raw) > most:
+        raise Invalid(path, f"has {len(raw)} members; at most {most} are allowed.")
+    for key in raw:
+        if not isinstance(key, str) or not KEY.match(key):
+            raise Invalid(path, f"has the key {str(key)[:64]!r}: use 1 to 64 of a-z, 0-9, dot, _ and -.")
+    return raw
+
+
+def items(raw: Any, path: str, *, most: int, least: int = 0) -> Sequence[Any]:
+    """A list with `least` to `most` entries."""
+    if not isinstance(raw, list):
+        raise Invalid(path, "expected a list.")
+    if not least <= len(raw) <= most:
+        raise Invalid(path, f"has {len(raw)} entries; {least} to {most} are allowed.")
+    return raw
+
+
+def text(raw: Any, path: str, *, most: int = 200, least: int = 0) -> str:
+    """A string of `least` to `most` characters."""
+    if not isinstance(raw, str):
+        raise Invalid(path, "expected a string.")
+    if not least <= len(raw) <= most:
+        raise Invalid(path, f"has {len(raw)} characters; {least} to {most} are allowed.")
+    return raw
+
+
+def key_text(raw: Any, path: str) -> str:
+    """A key as features and audiences have it."""
+    if not isinstance(raw, str) or not KEY.match(raw):
+        raise Invalid(path, "expected a key: 1 to 64 of a-z, 0-9, dot, _ and -.")
+    return raw
+
+
+def integer(raw: Any, path: str, *, least: int, most: int) -> int:
+    """A whole number; true and false are none."""
+    if not isinstance(raw, int) or isinstance(raw, bool):
+        raise Invalid(path, "expected a whole number.")
+    if not least <= raw <= most:
+        raise Invalid(path, f"is {str(raw)[:30]}; {least} to {most} are allowed.")
+    return raw
+
+
+def flag(raw: Any, path: str) -> bool:
+    if not isinstance(raw, bool):
+        raise Invalid(path, "expected true or false.")
+    return raw
+
+
+def choice(raw: Any, path: str, options: Sequence[str]) -> str:
+    if not isinstance(raw, str) or raw not in options:
+        raise Invalid(path, f"expected one of {', '.join(options)}.")
+    return raw
+
+
+def plain_value(raw: Any, path: str, depth: int = 0) -> None:
+    """Any JSON value that is finite and not deeper than 16 levels; raises `Invalid` otherwise."""
+    if depth > DEEPEST_VALUE:
+        raise Invalid(path, f"is deeper than {DEEPEST_VALUE} levels.")
+    if isinstance(raw, dict):
+        for name, member in raw.items():
+            if not isinstance(name, str):
+                raise Invalid(path, "has a member whose name is not a string.")
+            plain_value(member, under(path, name[:64]), depth + 1)
+    elif isinstance(raw, list):
+        for index, member in enumerate(raw):
+            plain_value(member, under(path, index), depth + 1)
+    elif isinstance(raw, float):
+        if not math.isfinite(raw):
+            raise Invalid(path, "is not a finite number.")
+    elif isinstance(raw, int) and not isinstance(raw, bool):
+        if not -(2**53) < raw < 2**53:
+            raise Invalid(path, "is a number that JavaScript can't hold exactly.")
+    elif raw is not None and not isinstance(raw, str | bool):
+        raise Invalid(path, "is not a JSON value.")

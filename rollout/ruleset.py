@@ -1,0 +1,182 @@
+"""The ruleset's life outside the database: canonical, signed, verified, kept in memory and on disk.
+
+Plain Python: every process loads it here. A ruleset that doesn't verify, read or compile is refused, counted and
+remembered in words; the last good one stays.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from rollout.rules.decision import EMPTY, Ruleset
+from rollout.rules.document import read_ruleset
+from rollout.rules.reading import Invalid
+
+__all__ = ["EMPTY", "BadRuleset", "Ruleset", "Rulesets", "Signed", "canonical", "load", "sign"]
+
+CONTEXT = b"rollcall ruleset v1\x00"
+LARGEST = 8 * 1024 * 1024  # bytes
+REMEMBERED = 100
+
+
+class BadRuleset(Exception):
+    """A ruleset that must not be used. `path` is where the fault is, empty when it is the whole."""
+
+    def __init__(self, why: str, path: str = "") -> None:
+        super().__init__(why)
+        self.path = path
+
+
+def canonical(document: Any) -> bytes:
+    """The one byte string of a document: sorted keys, no spaces, UTF-8; floats keep their point."""
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def sign(body: bytes, key: SigningKey) -> bytes:
+    """64 bytes, Ed25519 over the body under a context of its own."""
+    return bytes(key.sign(CONTEXT + body).signature)
+
+
+def load(body: bytes, signature: bytes, public_key: VerifyKey, *, strict: bool = False) -> Ruleset:
+    """Verify, read and compile. Raises `BadRuleset` with a sentence, and nothing else, whatever the bytes are."""
+    if len(body) > LARGEST:
+        raise BadRuleset(f"The ruleset has {len(body)} bytes; at most {LARGEST} are allowed.")
+    try:
+        public_key.verify(CONTEXT + body, bytes(signature))
+    except (BadSignatureError, ValueError, TypeError) as error:
+        raise BadRuleset("The ruleset's signature is not by this deployment.") from error
+    try:
+        return read_ruleset(orjson.loads(body), digest=hashlib.sha256(body).hexdigest(), strict=strict)
+    except Invalid as error:
+        raise BadRuleset(str(error), error.path) from error
+    except orjson.JSONDecodeError as error:
+        raise BadRuleset(f"The ruleset is not JSON: {error}.") from error
+    except RecursionError as error:
+        raise BadRuleset("The ruleset is nested too deeply.") from error
+    except Exception as error:  # a process must outlive every ruleset, also one that meets a fault of ours
+        raise BadRuleset(f"The ruleset could not be compiled: {type(error).__name__}.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A ruleset as it is stored and sent."""
+
+    version: int
+    body: bytes
+    signature: bytes
+
+
+class Rulesets:
+    """The ruleset that this process decides by. `current` is replaced by one assignment and never changed in place.
+
+    `refused` counts what was refused; `last_refusal` says why in words; `snapshot` is None for no disk.
+    """
+
+    def __init__(self, public_key: VerifyKey, snapshot: Path | None = None) -> None:
+        self.current: Ruleset = EMPTY
+        self.from_disk = False
+        self.refused = 0
+        self.last_refusal = ""
+        self._public_key = public_key
+        self._snapshot = snapshot
+        self._bad: dict[tuple[int, bytes], None] = {}
+        self.listeners: list[Callable[[Ruleset, Ruleset], None]] = []
+
+    def refused_versions(self) -> list[int]:
+        """Versions that were refused, so that a watcher asks for the next best one."""
+        return [version for version, _ in self._bad]
+
+    def prepare(self, signed: Signed) -> Ruleset | None:
+        """Load without swapping: may run in a thread. None when it is refused."""
+        mark = (signed.version, hashlib.sha256(signed.body + signed.signature).digest())
+        if mark in self._bad:
+            return None
+        try:
+            ruleset = load(signed.body, signed.signature, self._public_key)
+            if ruleset.version != signed.version:
+                raise BadRuleset(f"It says that it is version {ruleset.version}, but stands as {signed.version}.")
+        except BadRuleset as error:
+            self.refused += 1
+            self.last_refusal = f"Ruleset {signed.version} was refused: {error}"
+            self._bad[mark] = None
+            while len(self._bad) > REMEMBERED:
+                self._bad.pop(next(iter(self._bad)))
+            return None
+        return ruleset
+
+    def install(self, ruleset: Ruleset) -> None:
+        """From the next decision on, this one counts; then the listeners hear of the old and the new."""
+        old, self.current, self.from_disk = self.current, ruleset, False
+        for listener in self.listeners:
+            listener(old, ruleset)
+
+    def swap(self, signed: Signed) -> bool:
+        """Load and install; False when it was refused, and the last good one stays."""
+        ruleset = self.prepare(signed)
+        if ruleset is None:
+            return False
+        self.install(ruleset)
+        return True
+
+    def save(self, signed: Signed) -> None:
+        """Keep it on disk for a start without PostgreSQL: temporary file, fsync, rename. Raises OSError."""
+        if self._snapshot is None:
+            return
+        content = canonical(
+            {
+                "version": signed.version,
+                "body": base64.b64encode(signed.body).decode(),
+                "signature": base64.b64encode(signed.signature).decode(),
+            }
+        )
+        write_whole(self._snapshot, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+    def start_from_disk(self) -> bool:
+        """Begin with the last good ruleset of this machine; False when there is none, or it is damaged."""
+        if self._snapshot is None:
+            return False
+        try:
+            checksum, content = self._snapshot.read_bytes().split(b"\n", 1)
+            if hashlib.sha256(content).hexdigest().encode() != checksum:
+                raise ValueError("its checksum differs")
+            raw = orjson.loads(content)
+            signed = Signed(raw["version"], base64.b64decode(raw["body"]), base64.b64decode(raw["signature"]))
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.refused += 1
+            self.last_refusal = f"The snapshot {self._snapshot.name} is damaged and was not used: {error}."
+            return False
+        installed = self.swap(signed)
+        self.from_disk = installed
+        return installed
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """The file holds either the old or the new content, also after a crash. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
