@@ -430,7 +430,7 @@ class Reservation(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["expires_at"], name="reservation_pending", condition=Q(state="pending")),
+            models.Index(fields=["expires_at"], name="reservation_unreturned", condition=Q(places_returned=False)),
             models.Index(fields=["window"], name="reservation_by_window"),
         ]
 

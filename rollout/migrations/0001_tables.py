@@ -431,7 +431,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='reservation',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['expires_at'], name='reservation_pending'),
+            index=models.Index(condition=models.Q(('places_returned', False)), fields=['expires_at'], name='reservation_unreturned'),
         ),
         migrations.AddIndex(
             model_name='reservation',

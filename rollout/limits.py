@@ -1,0 +1,13 @@
+"""The catalogue of limits and batch sizes, one line each. A limit that SQL keeps too names the file."""
+
+from __future__ import annotations
+
+INVITES_PER_MINUTE = 60  # demands of one inviter, refused ones included; also in actions/sql/invite_verdict.sql
+WAVE_BATCH = 500  # subscribers looked at in one transaction of a wave
+WAVE_BATCHES_PER_RUN = 40  # then the task ends and another is sent, so that one wave doesn't hold the bulk worker
+SWEEP_BATCH = 500  # reservations ended in one transaction
+SWEEPS_PER_TICK = 20
+GRANTS_AT_ONCE = 1000  # people granted by one operator's request
+WINDOW_PLACES_MOST = 100_000_000
+WAVES_PER_FEATURE = 200  # also the bound of a ruleset: rules/feature.py
+MEASUREMENTS_KEPT_HOURS = 24 * 14

@@ -1,0 +1,69 @@
+"""Invite windows: which verb is possible when, and the report of a closed one, put together from counted numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from math import ceil
+from typing import Any
+
+
+class WindowState(StrEnum):
+    SCHEDULED = "scheduled"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+def can_open(state: WindowState) -> bool:
+    """A closed window stays closed, since its report stands: opening again is another window."""
+    return state is WindowState.SCHEDULED
+
+
+def can_close(state: WindowState) -> bool:
+    return state is not WindowState.CLOSED
+
+
+def percentile(sorted_values: Sequence[int], share: float) -> int | None:
+    """The nearest-rank percentile: the least value that `share` of all values don't exceed. None without values."""
+    if not sorted_values:
+        return None
+    return sorted_values[max(0, ceil(share * len(sorted_values)) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the ledger and the measurements say about one window. `reservations` by how they ended."""
+
+    opened_at: datetime | None
+    closed_at: datetime
+    places: int
+    used: int
+    grants: int
+    announced: int
+    by_depth: Mapping[int, int]
+    reservations: Mapping[str, int]
+    refusals: Mapping[str, int]
+    peak_calls: int
+    setup_ms: Sequence[int]
+
+
+def report(counted: Counted) -> dict[str, Any]:
+    """The window's report as JSON. `matches_ledger` says that grants = places used = announcements = completed places."""
+    times = sorted(counted.setup_ms)
+    completed = counted.reservations.get("completed", 0)
+    return {
+        "opened_at": counted.opened_at and counted.opened_at.isoformat(),
+        "closed_at": counted.closed_at.isoformat(),
+        "places": counted.places,
+        "activations": counted.grants,
+        "by_depth": {str(depth): counted.by_depth[depth] for depth in sorted(counted.by_depth)},
+        "reservations": dict(sorted(counted.reservations.items())),
+        "refusals": dict(sorted(counted.refusals.items())),
+        "denied": sum(counted.refusals.values()),
+        "peak_calls": counted.peak_calls,
+        "setup_ms": {"n": len(times), "p50": percentile(times, 0.5), "p95": percentile(times, 0.95)},
+        "matches_ledger": counted.grants == counted.used == counted.announced == completed,
+        "ledger": {"grants": counted.grants, "places_used": counted.used, "announced": counted.announced},
+    }
