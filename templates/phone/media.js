@@ -209,6 +209,5 @@ export class Link {
     this.speaker?.pause();
     this.meter?.close();
     this.connection.close();
-    this.source.close();
   }
 }

@@ -1,0 +1,284 @@
+// The phone as a whole: one identity, one socket, at most one call, and what its person should see (`view`).
+
+import { IncomingCall, OutgoingCall } from "./call.js";
+import { callingOf } from "./features.js";
+import { Identity, ask } from "./registration.js";
+import { Signaling } from "./signaling.js";
+import { MISSED_REASONS } from "./words.js";
+
+const GLARE_MS = 10_000;
+const MAX_RING_AGE_MS = 60_000;
+
+export class Phone {
+  /** `options` = {tone, carrier}; `changed()` is called after every visible change. */
+  constructor(store, options, changed) {
+    this.store = store;
+    this.options = options;
+    this.changed = changed;
+    this.call = null;
+    this.registering = null; // {phone, challenge, demonstrationCode, resendAt, busy, problem}
+    this.connection = "stopped";
+    this.displaced = false;
+    this.calling = null; // what the call button may offer
+    this.granted = null;
+    this.recent = [];
+    this.lastRefusal = null;
+    this.heldRing = null;
+    this.identity = new Identity(store, { onToken: (token) => this.signaling?.renewed(token), onLost: () => this.#signedOut() });
+  }
+
+  get registered() {
+    return Boolean(this.identity.session);
+  }
+
+  async start() {
+    this.recent = await this.#recentCalls();
+    if (await this.identity.load()) await this.#goOnline();
+    this.changed();
+  }
+
+  // Registration
+
+  async requestCode(phone) {
+    this.registering = { phone, busy: true };
+    this.changed();
+    try {
+      const answer = await this.identity.requestCode(phone);
+      const resendAt = Date.now() + (answer.resend_after ?? 30) * 1000;
+      this.registering = { phone, challenge: answer.challenge, demonstrationCode: answer.demonstration_code ?? null, resendAt };
+    } catch (problem) {
+      this.registering = { phone, problem };
+      this.lastRefusal = problem;
+    }
+    this.changed();
+  }
+
+  async confirmCode(code) {
+    this.registering = { ...this.registering, busy: true, problem: null };
+    this.changed();
+    try {
+      const { challenge, phone } = this.registering;
+      await this.identity.confirmCode({ challenge, code, phone, carrier: this.options.carrier });
+      this.registering = null;
+      await this.#goOnline();
+    } catch (problem) {
+      this.registering = { ...this.registering, busy: false, problem };
+      this.lastRefusal = problem;
+    }
+    this.changed();
+  }
+
+  changeNumber() {
+    this.registering = null;
+    this.changed();
+  }
+
+  async signOut() {
+    this.call?.hangUp();
+    this.signaling?.stop();
+    await this.identity.signOut();
+    location.reload();
+  }
+
+  #signedOut() {
+    this.signaling?.stop();
+    this.changed();
+  }
+
+  // Connection
+
+  async #goOnline() {
+    this.signaling = new Signaling({
+      store: this.store,
+      device: this.identity.keys.device,
+      token: () => this.#readyToken(),
+      on: {
+        state: (state, problem) => this.#connectionIs(state, problem),
+        event: (event) => this.#event(event),
+        renew: () => this.identity.renew(),
+      },
+    });
+    await this.signaling.start();
+  }
+
+  /** A token to say hello with; on the way, the device list is published in case the last attempt failed. */
+  async #readyToken() {
+    const token = await this.identity.freshToken();
+    await this.identity.publishList();
+    return token;
+  }
+
+  #connectionIs(state, problem) {
+    this.connection = state;
+    if (state === "stopped" && problem?.code === "socket_replaced") this.displace();
+    if (state === "online") this.refreshFeatures();
+    this.changed();
+  }
+
+  /** Another window has taken this identity over: this one rests until its person asks for it back. */
+  displace() {
+    this.displaced = true;
+    this.call?.finish({ reason: "replaced" });
+    if (this.connection !== "stopped") this.signaling?.stop();
+    this.changed();
+  }
+
+  async refreshFeatures() {
+    try {
+      const token = await this.identity.freshToken();
+      this.calling = callingOf(await ask("GET", "/v1/me/features", { token }));
+    } catch {
+      this.calling ??= null; // the button stays; the server's answer to a call will say
+    }
+    this.changed();
+  }
+
+  async #event(event) {
+    const mine = this.call && event.call === this.call.id ? this.call : null;
+    switch (event.t) {
+      case "ring":
+        return this.#ring(event);
+      case "ringing":
+        return mine?.rings?.();
+      case "accepted":
+        return mine?.accepted?.(event);
+      case "relay":
+        return mine?.relayed(event);
+      case "ended":
+        if (this.heldRing?.call === event.call) this.heldRing = null;
+        return mine?.finish({ reason: event.reason, cause: event.cause, words: event.words, elsewhere: event.device_label });
+      case "missed":
+        return this.#missed(event);
+      case "grant":
+        return this.#grant(event);
+      case "features":
+        return this.refreshFeatures();
+      default:
+        return undefined; // "connected" and what later versions say
+    }
+  }
+
+  async #grant(event) {
+    this.granted = { words: event.words ?? "", feature: event.feature, source: event.source, at: Date.now() };
+    this.changed();
+    await this.refreshFeatures();
+  }
+
+  // Calls
+
+  #ports() {
+    const ports = { identity: this.identity, signaling: this.signaling, store: this.store, tone: this.options.tone };
+    return { ...ports, changed: () => this.#callChanged() };
+  }
+
+  async dial(number) {
+    if (this.call && !this.call.over) return;
+    this.granted = null;
+    const call = new OutgoingCall(this.#ports(), number);
+    this.call = call;
+    await call.start();
+    if (call.ended?.reason === "glare_merged") await this.#merge(call);
+  }
+
+  async #ring(event) {
+    if (event.age_ms > Math.min(event.lifetime ?? 60, 60) * 1000 || event.age_ms > MAX_RING_AGE_MS) return;
+    if (!(await this.store.firstSight(event.call, Date.now()))) return;
+    if (this.call && !this.call.over) {
+      if (this.#isGlare(event)) this.heldRing = event;
+      else await this.signaling.request("busy", { call: event.call }).catch(() => {});
+      if (!this.heldRing) await this.#missed(event);
+      return;
+    }
+    await this.#present(event);
+  }
+
+  #isGlare(event) {
+    return this.call.state === "calling" && this.call.peer.subscriber === event.from.subscriber;
+  }
+
+  async #present(event, { consented = false, list = null } = {}) {
+    const call = new IncomingCall(this.#ports(), event);
+    try {
+      await call.authenticate();
+    } catch (error) {
+      console.warn("A call was turned away: its caller could not prove who he is.", error.message);
+      await this.signaling.request("decline", { call: event.call }).catch(() => {});
+      return;
+    }
+    this.call = call;
+    this.granted = null;
+    await call.ringing();
+    const sameIdentity = list !== null && call.list.digest === list.digest;
+    if (consented && sameIdentity && !call.activates) call.answer(); // both called each other: the tap was the consent
+  }
+
+  /** Both called each other at once, and the other's invite came first: take it, by itself if it is surely the same person. */
+  async #merge(own) {
+    const young = Date.now() - own.beganAt <= GLARE_MS;
+    const ring = this.heldRing;
+    this.heldRing = null;
+    if (ring?.call === own.ended.cause) await this.#present(ring, { consented: young, list: own.list });
+  }
+
+  answer() {
+    return this.call?.answer?.();
+  }
+
+  hangUp() {
+    this.call?.hangUp();
+  }
+
+  /** Back to the dial screen. */
+  dismiss() {
+    if (this.call?.over) this.call = null;
+    this.changed();
+  }
+
+  /** After a changed safety number of somebody compared before: the person agrees to the new keys. */
+  async agreeToNewKeys() {
+    const call = this.call;
+    await call.remember({ verified: false });
+    this.call = null;
+    await this.dial(call.peer.phone);
+  }
+
+  async #callChanged() {
+    const { call } = this;
+    if (call?.ended && !call.kept) {
+      call.kept = true;
+      this.lastRefusal = call.ended.problem ?? this.lastRefusal;
+      if (call.ended.reason !== "glare_merged") await this.#remember(call);
+      if (call.ended.problem) this.refreshFeatures();
+    }
+    this.changed();
+  }
+
+  async #remember(call) {
+    const seconds = call.connectedAt ? Math.round((call.ended.at - call.connectedAt) / 1000) : null;
+    const missed = call.direction === "in" && !call.connectedAt && !call.ended.by && MISSED_REASONS.has(call.ended.reason);
+    await this.#keep({
+      id: call.id ?? crypto.randomUUID(),
+      direction: call.direction,
+      phone: call.peer.phone,
+      at: call.beganAt,
+      seconds,
+      missed,
+      reason: call.ended.reason,
+    });
+  }
+
+  async #missed({ call, from, age_ms: age = 0 }) {
+    const at = Date.now() - age;
+    await this.#keep({ id: call, direction: "in", phone: from.phone, at, seconds: null, missed: true, reason: "no_answer" });
+    this.changed();
+  }
+
+  async #keep(entry) {
+    await this.store.keepCall(entry);
+    this.recent = await this.#recentCalls();
+  }
+
+  async #recentCalls() {
+    return (await this.store.all("calls")).sort((a, b) => b.at - a.at);
+  }
+}
