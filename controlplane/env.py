@@ -50,6 +50,8 @@ class Env:
     accepting_seconds: float
     alive_seconds: float
     log_json: bool
+    code_countries: tuple[str, ...]
+    codes_per_day: int
 
 
 def _read(source: Mapping[str, str], name: str, parse: Callable[[str], T], default: T, expects: str) -> T:
@@ -86,6 +88,20 @@ def _seconds(raw: str) -> float:
 
 def _words(raw: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in raw.split(",") if word.strip())
+
+
+def _countries(raw: str) -> tuple[str, ...]:
+    countries = tuple(word.upper() for word in _words(raw))
+    if any(len(country) != 2 or not country.isalpha() for country in countries):
+        raise ValueError(raw)
+    return countries
+
+
+def _whole(raw: str) -> int:
+    number = int(raw)
+    if number < 1:
+        raise ValueError(raw)
+    return number
 
 
 def _secret(source: Mapping[str, str], data: Path) -> bytes:
@@ -165,4 +181,6 @@ def load(source: Mapping[str, str] | None = None) -> Env:
         accepting_seconds=_read(source, "ACCEPTING_SECONDS", _seconds, 5.0, "seconds"),
         alive_seconds=_read(source, "ALIVE_SECONDS", _seconds, 90.0, "seconds"),
         log_json=_read(source, "LOG_JSON", _flag, False, "1 or 0"),
+        code_countries=_read(source, "CODE_COUNTRIES", _countries, (), "two-letter countries, separated by commas"),
+        codes_per_day=_read(source, "CODES_PER_DAY", _whole, 10_000, "a whole number from 1"),
     )

@@ -65,6 +65,26 @@ class Keys:
         return derive(self.secret, "one-time code")
 
     @cached_property
+    def refresh(self) -> bytes:
+        """Keys the derivation of a refresh token's successor."""
+        return derive(self.secret, "refresh token")
+
+    @cached_property
+    def limit(self) -> bytes:
+        """Keys the hashes under which uses of a limit are counted."""
+        return derive(self.secret, "limit")
+
+    @cached_property
+    def push(self) -> SecretBox:
+        """Seals the push tokens of devices."""
+        return SecretBox(derive(self.secret, "push token"))
+
+    @cached_property
+    def audit(self) -> SigningKey:
+        """Signs the head of the audit chain."""
+        return SigningKey(derive(self.secret, "audit head"))
+
+    @cached_property
     def pseudonym(self) -> bytes:
         """Keys the pseudonyms in call records and TURN user names; callers add the month or day."""
         return derive(self.secret, "pseudonym")

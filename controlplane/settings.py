@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from controlplane import embedded, env
+from controlplane.console.site import UNFOLD  # noqa: F401 (a setting of the console's shell)
 from controlplane.keys import Keys
 
 ENV = env.load()
@@ -28,6 +29,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "controlplane.audit",
     "controlplane.outbox",
     "controlplane.accounts",
@@ -39,6 +41,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -78,7 +81,8 @@ def database(url: str) -> dict[str, Any]:
         "PORT": str(parts.port or options.pop("port", "")),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 5, **options},
+        # A database that is away, or half gone, must show within two seconds (tcp_user_timeout counts milliseconds).
+        "OPTIONS": {"connect_timeout": 2, "tcp_user_timeout": 2000, **options},
     }
 
 
@@ -105,7 +109,9 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
-STATIC_ROOT = ENV.data / "static"
+STATIC_ROOT = None
+# The web process serves the console's own files itself, straight from the packages: nothing has to be collected.
+WHITENOISE_USE_FINDERS = True
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["controlplane.api.authentication.OperatorKey"],
@@ -124,9 +130,59 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": [],
     "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "displayRequestDuration": True},
+    "PREPROCESSING_HOOKS": ["controlplane.api.schema.only_operators"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "controlplane.api.schema.with_problems",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "WaveStateEnum": "rollout.models.WaveState",
+        "WindowStateEnum": "rollout.models.WindowState",
+        "AreaStateEnum": "rollout.models.AreaState",
+        "GrantStateEnum": "rollout.models.GrantState",
+        "FeatureKindEnum": "rollout.models.FeatureKind",
+        "SubscriberKindEnum": "controlplane.accounts.models.SubscriberKind",
+    },
+    "SCHEMA_PATH_PREFIX": "/api/",
+    "COMPONENT_SPLIT_REQUEST": True,
 }
 
+# Celery: see controlplane/celery.py. Tasks are safe to repeat, so a message is acknowledged when its task is done.
 CELERY_BROKER_URL = embedded.broker_url(REDIS_URL)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300, "socket_timeout": 5, "socket_connect_timeout": 2}
+CELERY_TASK_DEFAULT_QUEUE = "bulk"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_PUBLISH_RETRY = False  # a nudge that can't be sent is left out: the sweeper finds the row
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    # A message that waited longer than its own interval is worth nothing: it expires.
+    f"heartbeat of {queue}": {
+        "task": "controlplane.heartbeat",
+        "schedule": 5.0,
+        "args": [queue],
+        "options": {"queue": queue, "expires": 10},
+    }
+    for queue in ("ticks", "bulk")
+} | {
+    name: {"task": task, "schedule": seconds, "options": {"queue": "ticks", "expires": max(2.0, seconds)}}
+    for name, task, seconds in (
+        ("deliver the outbox", "outbox.deliver", 0.5),
+        ("forget what was delivered", "outbox.purge", 600.0),
+        ("seal the audit", "audit.seal", 1.0),
+        ("sign the audit's head", "audit.sign_head", 60.0),
+        ("forget spent codes and tokens", "accounts.purge", 600.0),
+    )
+}
 # The outbox worker finds what delivers a kind of effect here; a kind without a line waits and is counted.
 OUTBOX_HANDLERS = {
     "grant.created": "calls.tasks.deliver_grant",
@@ -135,5 +191,8 @@ OUTBOX_HANDLERS = {
     "window.closed": "rollout.tasks.deliver_window_report",
     "ruleset.published": "rollout.tasks.deliver_ruleset",
 }
+
+# How one-time codes reach phones: a class with `send(e164, code)` (controlplane/accounts/senders.py).
+CODE_SENDER = "controlplane.accounts.senders.LogSender"
 
 LOGGING_CONFIG = None

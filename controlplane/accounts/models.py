@@ -139,6 +139,22 @@ class OneTimeCode(models.Model):
         return str(self.id)
 
 
+class LimitUse(models.Model):
+    """How often something was used up since its period began. It stands here, since Redis may forget at any time."""
+
+    limit = models.CharField(max_length=32)
+    subject = models.BinaryField(help_text="Keyed hash of a number, a number block or a client's address")
+    started_at = models.DateTimeField()
+    used = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["limit", "subject"], name="one_count_per_limit_and_subject")]
+        indexes = [models.Index(fields=["started_at"], name="limit_use_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.limit}: {self.used}"
+
+
 class RefreshToken(models.Model):
     """A refresh token, hashed. Each is spent once; spending one twice revokes its family."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from controlplane.audit.rules.chain import Entry
+
 
 class ActorKind(models.TextChoices):
     OPERATOR = "operator"
@@ -41,3 +43,19 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor} {self.verb} {self.subject}"
+
+    def as_entry(self) -> Entry:
+        """The value that the chain is made of."""
+        return Entry(
+            id=self.id,
+            at=self.at,
+            actor_kind=self.actor_kind,
+            actor=self.actor,
+            verb=self.verb,
+            subject=self.subject,
+            reason=self.reason,
+            detail=self.detail,
+            sequence=self.sequence,
+            previous=None if self.previous is None else bytes(self.previous),
+            digest=None if self.digest is None else bytes(self.digest),
+        )

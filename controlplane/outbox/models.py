@@ -12,6 +12,15 @@ class OutboxQuerySet(models.QuerySet["Outbox"]):
         """Rows that wait to be delivered and whose time has come, oldest first."""
         return self.filter(delivered_at__isnull=True, due_at__lte=now).order_by("due_at", "id")
 
+    def waiting_by_kind(self) -> dict[str, int]:
+        """How many rows of each kind have not been delivered."""
+        waiting = self.filter(delivered_at__isnull=True).values_list("kind").annotate(count=models.Count("id"))
+        return dict(waiting.order_by("kind"))
+
+    def failing(self) -> OutboxQuerySet:
+        """Rows that were tried in vain and wait to be tried again."""
+        return self.filter(delivered_at__isnull=True, attempts__gt=0).order_by("id")
+
 
 class Outbox(models.Model):
     """One effect. `key` makes it idempotent: the same effect asked for twice is one row.

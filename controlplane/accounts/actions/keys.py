@@ -1,0 +1,84 @@
+"""API keys of backends and scripts. The caller publishes a ruleset afterwards: the edges know keys from there."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+
+from django.db import transaction
+
+from controlplane.accounts.models import ApiKey
+from controlplane.audit.record import Actor, record
+from controlplane.refusal import BadInput, NotFound
+
+PREFIX = "rk_"
+SHOWN = 8  # characters that tell keys apart; the other 38 keep the secret
+
+
+class Scope(StrEnum):
+    """What a key may do. Who may operate may also read."""
+
+    EVALUATE = "evaluate"
+    READ = "read"
+    OPERATE = "operate"
+
+
+def create_key(
+    name: str,
+    *,
+    scopes: Iterable[str],
+    actor: Actor,
+    now: datetime,
+    expires_at: datetime | None = None,
+    reason: str = "",
+) -> tuple[str, ApiKey]:
+    """The key in clear, which nobody can read again, and its row. Raises BadInput."""
+    chosen = sorted(set(scopes))
+    known = [scope.value for scope in Scope]
+    if not chosen or not set(chosen) <= set(known):
+        raise BadInput(f"Choose one or more scopes of {', '.join(known)}.", path="scopes")
+    if not name.strip() or len(name) > 100:
+        raise BadInput("Give the key a name of 1 to 100 characters, so that people know what it is for.", path="name")
+    if expires_at is not None and expires_at <= now:
+        raise BadInput("The key would have expired already. Choose a later time, or leave it out.", path="expires_at")
+    key = PREFIX + secrets.token_urlsafe(32)
+    with transaction.atomic():
+        row = ApiKey.objects.create(
+            name=name.strip(),
+            prefix=key[:SHOWN],
+            digest=digest(key),
+            scopes=chosen,
+            created_by=actor.name,
+            created_at=now,
+            expires_at=expires_at,
+        )
+        detail = {"name": row.name, "scopes": chosen, "expires_at": expires_at}
+        record("api_key.created", subject=f"api_key:{row.pk}", actor=actor, now=now, reason=reason, detail=detail)
+    return key, row
+
+
+def revoke_key(key_id: int, *, actor: Actor, now: datetime, reason: str = "") -> ApiKey:
+    """The key is refused from now on; nothing changes for one that was revoked before. Raises NotFound."""
+    with transaction.atomic():
+        row = ApiKey.objects.select_for_update().filter(id=key_id).first()
+        if row is None:
+            raise NotFound("There is no API key with this id.")
+        if row.revoked_at is None:
+            row.revoked_at = now
+            row.save(update_fields=["revoked_at"])
+            detail = {"name": row.name}
+            record("api_key.revoked", subject=f"api_key:{row.pk}", actor=actor, now=now, reason=reason, detail=detail)
+    return row
+
+
+def digest(key: str) -> bytes:
+    """SHA-256: enough for 256 random bits."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+def live_key(key: str, *, now: datetime) -> ApiKey | None:
+    """The row of a key that was presented, unless it is unknown, revoked or expired."""
+    return ApiKey.objects.live(now).filter(digest=digest(key)).first()

@@ -1,0 +1,48 @@
+"""How a one-time code reaches a phone: one adapter per way, named in settings.CODE_SENDER."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+from django.conf import settings
+from django.core.checks import CheckMessage, Warning, register
+from django.utils.module_loading import import_string
+
+log = structlog.get_logger(__name__)
+
+
+class Sender(Protocol):
+    def send(self, e164: str, code: str) -> None:
+        """Hands the code on. An exception means that it was not sent."""
+
+
+class LogSender:
+    """Writes to the log. The code itself stands there only in a demonstration or in development."""
+
+    def send(self, e164: str, code: str) -> None:
+        number = f"+…{e164[-2:]}"
+        if settings.ENV.demonstration or settings.ENV.debug:
+            log.info("code.sent", to=number, code=code, unredacted=True)
+        else:
+            log.info("code.sent", to=number)
+
+
+def current_sender() -> Sender:
+    sender: Sender = import_string(settings.CODE_SENDER)()
+    return sender
+
+
+@register()
+def check_sender(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    """A deployment for real people needs a sender that reaches them."""
+    real = not (settings.ENV.demonstration or settings.ENV.debug)
+    if real and settings.CODE_SENDER.endswith(".LogSender"):
+        return [
+            Warning(
+                "One-time codes are only written to the log, without the code, so nobody can register.",
+                hint="Set CODE_SENDER to a sender of yours, or ROLLCALL_DEMONSTRATION=1 to try things out.",
+                id="accounts.W001",
+            )
+        ]
+    return []

@@ -1,0 +1,19 @@
+"""What beat and the actions ask of the outbox."""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.utils import timezone
+
+from controlplane.outbox.actions import DELIVER, deliver_due
+from controlplane.outbox.actions import purge as purge_delivered
+
+
+@shared_task(name=DELIVER, ignore_result=True)
+def deliver() -> None:
+    deliver_due(timezone.now())
+
+
+@shared_task(name="outbox.purge", ignore_result=True)
+def purge() -> None:
+    purge_delivered(timezone.now())
