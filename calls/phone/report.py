@@ -18,20 +18,23 @@ def now_ms() -> int:
 class Reporter:
     """Prints events in the order in which they happen. `listen` gives each event to a function as well (for tests)."""
 
-    def __init__(self, *, as_json: bool, out: TextIO | None = None, name: str = "") -> None:
+    def __init__(self, *, as_json: bool, out: TextIO | None = None, name: str = "", quiet: bool = False) -> None:
         self.as_json = as_json
+        self.quiet = quiet
         self.out = out or sys.stdout
         self.name = name
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
 
     def say(self, event: str, sentence: str, **fields: Any) -> None:
-        """Tell that something happened: `fields` for programs (those that are None are left out), `sentence` for people."""
+        """Tell that something happened: `fields` for programs (without those that are None), `sentence` for people."""
         shown = {key: value for key, value in fields.items() if value is not None}
         body: dict[str, Any] = {"event": event, "at": now_ms(), **shown}
         if self.name:
             body["name"] = self.name
         for listener in self.listeners:
             listener(body)
+        if self.quiet:
+            return
         try:
             if self.as_json:
                 print(json.dumps(body, ensure_ascii=False), file=self.out, flush=True)
@@ -39,7 +42,7 @@ class Reporter:
                 prefix = f"{self.name}: " if self.name else ""
                 print(f"{time.strftime('%H:%M:%S')}  {prefix}{sentence}", file=self.out, flush=True)
         except BrokenPipeError:
-            self.listeners.append(lambda event: None)  # nobody reads any more; the phone ends when its input ends
+            self.quiet = True  # nobody reads any more; the phone ends when its input ends
 
     def refused(self, problem: Mapping[str, Any], *, op: str, ref: str | None = None, call: str | None = None) -> None:
         """A refusal of the server or of this phone itself, with the problem's code and everything that came with it."""

@@ -6,7 +6,8 @@ import asyncio
 import json
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import aiohttp
@@ -16,11 +17,12 @@ from calls.phone.report import Reporter
 
 ANSWER_SECONDS = 15.0
 WELCOME_SECONDS = 10.0
+SETTLED_SECONDS = 5.0
 BACKOFF_FIRST, BACKOFF_MOST = 0.25, 15.0
 CLOSE_TOKEN, CLOSE_REPLACED = 4401, 4409
 GONE = frozenset({"not_authenticated", "token_revoked", "refresh_spent", "device_revoked"})
 
-OnEvent = Callable[[Mapping[str, Any]], Awaitable[None]]
+OnEvent = Callable[[Mapping[str, Any]], None]
 
 
 class Line(Protocol):
@@ -31,7 +33,7 @@ class Line(Protocol):
 
 def backoff(attempt: int, draw: float) -> float:
     """Seconds before attempt `attempt` (from 0); `draw` from [0, 1) spreads phones that lost the server together."""
-    return 0.1 + draw * min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** min(attempt, 10))
+    return 0.1 + draw * min(BACKOFF_MOST, BACKOFF_FIRST * 2.0 ** min(attempt, 10))
 
 
 class Signaling:
@@ -59,6 +61,11 @@ class Signaling:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._fail_pending("closed", "This phone is ending.")
+
+    async def drop(self) -> None:
+        """Close the present socket, as a lost network would; the phone connects again by itself."""
+        if self._socket is not None:
+            await self._socket.close()
 
     async def request(self, op: str, **body: Any) -> dict[str, Any]:
         """The answer's `ok`. Sent again, under the same id, after a reconnect. Raises `Refused`."""
@@ -95,8 +102,8 @@ class Signaling:
         try:
             while not self.stopped.done():
                 try:
-                    await self._connect()
-                    attempt = 0
+                    if await self._connect() > SETTLED_SECONDS:
+                        attempt = 0
                 except Refused as refused:
                     if refused.code in GONE or refused.problem.get("status") == 401:
                         self._stop(refused.problem)
@@ -123,9 +130,9 @@ class Signaling:
             except Refused:
                 continue  # the next connect says so, if it matters
 
-    async def _connect(self) -> None:
-        """Live through one socket. Returns when it closed; raises what kept it from opening."""
-        token = await self.account.access_token()
+    async def _connect(self) -> float:
+        """Live through one socket. How many seconds it lived once it closed; raises what kept it from opening."""
+        token, began = await self.account.access_token(), time.monotonic()
         url = self.account.url.replace("http", "ws", 1) + "/v1/signal"
         async with self.account.http.ws_connect(url, heartbeat=20, max_msg_size=2**17) as socket:
             hello: dict[str, Any] = {
@@ -153,6 +160,7 @@ class Signaling:
                 self._bye = json.loads(welcome.data).get("problem") or {}
                 await socket.receive()  # the close, with its code
             await self._closed(socket.close_code)
+            return time.monotonic() - began
 
     async def _welcome(self, socket: aiohttp.ClientWebSocketResponse, frame: Mapping[str, Any]) -> None:
         self._session = str(frame.get("session", ""))
@@ -213,6 +221,6 @@ class Signaling:
     async def _event(self, frame: Mapping[str, Any]) -> None:
         sequence = int(frame.get("seq", 0))
         if sequence > self.mark.last_seq:
-            await self.on_event(frame)
+            self.on_event(frame)  # must not wait: answers come in over this very socket
             self.mark.last_seq = sequence
         await self._send(json.dumps({"k": "ack", "seq": sequence}))

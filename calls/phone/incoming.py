@@ -1,0 +1,137 @@
+"""Being called: believe the caller, ring, wait for the user, and only then say anything about where we are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, assert_never
+
+from calls.phone.account import Refused
+from calls.phone.call import SETUP_SECONDS, Call, Desk, Ending, Peer, State
+from calls.phone.leg import SecurityError, Wish
+from calls.phone.outgoing import believe, fresh_pair
+from calls.rules.blob import LIFETIME_SECONDS, BadBlob, End, Role, b64, pad, prologue, unb64, unpad
+from calls.rules.devices import BadDeviceList
+from calls.rules.noise_ik import BadHandshake, Responding, read_message_1, write_message_2
+from calls.rules.sdp import Setup, parse
+
+ACTIVATES = "Answering turns calling on for you."
+
+
+class Answering(StrEnum):
+    """The user's standing wish for calls that come in."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+    DECLINE = "decline"
+    IGNORE = "ignore"
+
+
+@dataclass(slots=True)
+class Policy:
+    """What this phone does when it rings: `after` seconds, with the wish for the call."""
+
+    answering: Answering = Answering.MANUAL
+    after: float = 0.0
+    wish: Wish = field(default_factory=Wish)
+
+
+async def take(desk: Desk, ring: Mapping[str, Any], policy: Policy) -> Ending | None:
+    """Ring and see the call through. None where it never rang: the caller couldn't be believed."""
+    call = Call(desk, Role.RESPONDER, policy.wish)
+    call.id, call.state = str(ring["call"]), State.RINGING
+    try:
+        responding = _believe_ring(call, ring)
+    except (SecurityError, BadHandshake, BadBlob, BadDeviceList, KeyError, TypeError) as error:
+        problem = {"code": "security_error", "detail": f"A call was refused unheard: {error}"}
+        desk.reporter.refused(problem, op="ring", call=call.id)
+        await _tell_quietly(desk, "decline", call.id)
+        return None
+    desk.calls[call.id] = call
+    return await call.live(_flow(call, ring, responding, policy))
+
+
+async def _tell_quietly(desk: Desk, op: str, call: str) -> None:
+    try:
+        await desk.line.request(op, call=call)
+    except Refused as refused:
+        desk.reporter.refused(refused.problem, op=op, call=call)
+
+
+async def say_busy(desk: Desk, ring: Mapping[str, Any]) -> None:
+    """Already in a call: this device's leg ends, and nothing rings."""
+    who = (ring.get("from") or {}).get("phone")
+    desk.reporter.say("busy", f"{who or 'Somebody'} called while you talk.", call=ring.get("call"), peer=who)
+    await _tell_quietly(desk, "busy", str(ring["call"]))
+
+
+def _believe_ring(call: Call, ring: Mapping[str, Any]) -> Responding:
+    """The handshake's state where the ring comes from the very device that it names."""
+    caller: Mapping[str, Any] = ring["from"]
+    call.peer = believe(call, caller, caller.get("phone"))
+    call.peer_device = str(caller["device"])
+    keys = call.peer.listed.device(call.peer_device)
+    if keys is None:
+        raise SecurityError("The calling device isn't signed by its account.")
+    identity, listed = call.desk.identity, call.peer.listed
+    theirs = End(listed.subscriber, call.peer_device, listed.epoch, listed.account_key)
+    media, lifetime = str(ring.get("media")), int(ring.get("lifetime", LIFETIME_SECONDS))
+    bound = prologue(call.id, caller=theirs, callee=identity.end, media=media, lifetime=lifetime)
+    payload, responding = read_message_1(identity.keys.exchange, bound, unb64(ring.get("blob")))
+    if responding.remote_static != keys.x25519:
+        raise SecurityError("The call is sealed with a key that isn't in the caller's device list.")
+    if unpad(payload).get("media") != media:
+        raise SecurityError("The call was sealed for another kind of media.")
+    return responding
+
+
+async def _flow(call: Call, ring: Mapping[str, Any], responding: Responding, policy: Policy) -> None:
+    assert call.peer is not None
+    peer, activates = call.peer, bool(ring.get("activates"))
+    sentence = f"{peer.name} is calling." + (f" {ACTIVATES}" if activates else "")
+    words = ACTIVATES if activates else None
+    fields = {"from": peer.phone, "subscriber": peer.subscriber, "activates": activates, "words": words}
+    call.say("ring", sentence, media=ring.get("media"), **fields)
+    await call.desk.line.request("ringing", call=call.id)
+    await _until_answered(call, peer, policy)
+    call.state, call.began_at = State.CONNECTING, time.time_ns() // 1_000_000
+    call.media = call.desk.make_media(call.wish, list(ring.get("ice_servers") or []))
+    offer = await call.media.offer()
+    message, call.secret = write_message_2(responding, fresh_pair(), pad(offer.as_json()))
+    call.say("answering", "You answered.")
+    try:
+        await call.desk.line.request("accept", call=call.id, blob=b64(message))
+    except Refused as refused:
+        call.refused(refused, "accept")
+        raise
+    call.say("accepted", f"In a call with {peer.name}.")
+    answer = await asyncio.wait_for(call.heard(), SETUP_SECONDS)
+    if answer.get("t") != "answer":
+        raise BadBlob("The caller sent something else than an answer.")
+    await call.media.take_answer(parse(answer.get("session"), Setup.ACTIVE))
+    await call.talk()
+
+
+async def _until_answered(call: Call, peer: Peer, policy: Policy) -> None:
+    """Returns when the user answers. A changed key takes the answer out of every standing wish's hands."""
+    subscriber, until = call.desk.consents.pop(call.id, ("", 0.0))
+    trusted = call.desk.identity.contacts[peer.subscriber].trusted
+    if trusted and subscriber == peer.subscriber and time.monotonic() < until:
+        call.answer()
+    match policy.answering:
+        case Answering.AUTO:
+            if trusted:
+                await asyncio.wait({asyncio.ensure_future(call.answered.wait())}, timeout=policy.after)
+                call.answer()
+        case Answering.DECLINE:
+            if policy.after:
+                await asyncio.sleep(policy.after)
+            await call.hang_up()
+        case Answering.MANUAL | Answering.IGNORE:
+            pass
+        case _:
+            assert_never(policy.answering)
+    await call.answered.wait()

@@ -1,0 +1,136 @@
+"""Calling somebody: prepare, believe the callee's devices, seal one first message for each, invite, and answer."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from calls.phone.account import Refused
+from calls.phone.call import SETUP_SECONDS, Call, Desk, Ending, Peer, State
+from calls.phone.leg import SecurityError, Wish
+from calls.rules.blob import LIFETIME_SECONDS, End, Role, b64, pad, prologue, unb64, unpad
+from calls.rules.devices import Standing, verify
+from calls.rules.noise_ik import Initiated, KeyPair, read_message_2, write_message_1
+from calls.rules.sdp import Setup, parse
+
+GLARE_SECONDS = 10.0
+MEDIA = "audio"
+
+
+def fresh_pair() -> KeyPair:
+    return KeyPair.of(secrets.token_bytes(32))
+
+
+async def place(desk: Desk, whom: Mapping[str, str], wish: Wish) -> Ending:
+    """Call a number (`{"phone": …}`) or a subscriber (`{"subscriber": …}`) and stay until the call is over."""
+    call = Call(desk, Role.INITIATOR, wish)
+    who = whom.get("phone") or whom.get("subscriber")
+    call.say("calling", f"Calling {who}.", to=who)
+    return await call.live(_flow(call, whom))
+
+
+async def _flow(call: Call, whom: Mapping[str, str]) -> None:
+    prepared = await _ask(call, "prepare", callee=dict(whom), media=MEDIA)
+    call.id, call.ticket = str(prepared["call"]), prepared.get("ticket")
+    call.peer = believe(call, prepared["callee"], whom.get("phone"))
+    first = _first_messages(call, prepared["callee"].get("devices") or [])
+    call.desk.calls[call.id] = call
+    await _invite(call, {device: message for device, (message, _) in first.items()})
+    accepted = await call.accepted.get()
+    await _answer(call, accepted, {device: state for device, (_, state) in first.items()}, prepared)
+    await call.talk()
+
+
+async def _ask(call: Call, op: str, **body: Any) -> dict[str, Any]:
+    try:
+        return await call.desk.line.request(op, **body)
+    except Refused as refused:
+        call.refused(refused, op)
+        raise
+
+
+async def _invite(call: Call, blobs: Mapping[str, bytes]) -> None:
+    identity = call.desk.identity
+    try:
+        await call.desk.line.request(
+            "invite",
+            call=call.id,
+            ticket=call.ticket,
+            blobs={device: b64(message) for device, message in blobs.items()},
+            list=b64(identity.list_body),
+            signature=b64(identity.list_signature),
+        )
+    except Refused as refused:
+        call.refused(refused, "invite")
+        if refused.code == "glare" and call.peer is not None:
+            _consent(call, str(refused.problem.get("call", "")), call.peer.subscriber)
+        raise
+    call.say("routing", f"Reaching {call.peer.name if call.peer else 'them'}.")
+
+
+def _consent(call: Call, theirs: str, subscriber: str) -> None:
+    """Both called each other: our user's own call is the consent to take theirs, for ten seconds."""
+    call.desk.consents[theirs] = (subscriber, time.monotonic() + GLARE_SECONDS)
+    waiting = call.desk.calls.get(theirs)
+    if waiting is not None and waiting.peer is not None and waiting.peer.subscriber == subscriber:
+        waiting.answer(call.wish)
+    call.finish(Ending("glare_merged", None, "You called each other at the same moment; their call goes on."))
+
+
+def believe(call: Call, said: Mapping[str, Any], phone: str | None) -> Peer:
+    """The other end of a call, whose device list is signed and fits what is remembered. Raises `SecurityError`."""
+    listed = verify(unb64(said.get("list")), unb64(said.get("signature")))
+    if listed.subscriber != said.get("subscriber"):
+        raise SecurityError("The device list belongs to somebody else than who was meant.")
+    if listed.device(call.desk.identity.device) is not None:
+        raise SecurityError("The device list names this very device.")
+    known = call.desk.identity.contacts.get(listed.subscriber)
+    verified = known is not None and known.verified
+    found = call.desk.identity.meet(listed, phone)
+    if found in {Standing.WENT_BACK, Standing.FORKED}:
+        raise SecurityError("The device list goes back behind one that this phone has seen.")
+    if found is Standing.KEY_CHANGED:
+        who = phone or listed.subscriber
+        sentence = f"The account key of {who} has changed: a new phone, or somebody else. Compare the safety number."
+        call.say("key_changed", sentence, subscriber=listed.subscriber, phone=phone)
+        if verified and call.role is Role.INITIATOR:
+            raise SecurityError(f"You had verified {who}, and the key changed. Agree with `trust` before you call.")
+    return Peer(listed.subscriber, listed, phone)
+
+
+def _first_messages(call: Call, devices: list[str]) -> dict[str, tuple[bytes, Initiated]]:
+    """One sealed first message per device that the account has signed; others are left out."""
+    assert call.peer is not None
+    identity, listed = call.desk.identity, call.peer.listed
+    payload = pad({"media": MEDIA, "caps": ["opus"]})
+    messages: dict[str, tuple[bytes, Initiated]] = {}
+    for device in devices:
+        keys = listed.device(device)
+        if keys is None:
+            continue
+        callee = End(listed.subscriber, device, listed.epoch, listed.account_key)
+        bound = prologue(call.id, caller=identity.end, callee=callee, media=MEDIA, lifetime=LIFETIME_SECONDS)
+        messages[device] = write_message_1(identity.keys.exchange, keys.x25519, fresh_pair(), bound, payload)
+    if not messages:
+        raise SecurityError("None of their devices is signed by their account.")
+    return messages
+
+
+async def _answer(
+    call: Call, accepted: Mapping[str, Any], states: Mapping[str, Initiated], prepared: Mapping[str, Any]
+) -> None:
+    """Read the offer of the device that won, and send it our answer."""
+    call.state = State.CONNECTING
+    call.peer_device = str(accepted.get("device"))
+    state = states.get(call.peer_device)
+    if state is None:
+        raise SecurityError("A device answered that wasn't called.")
+    payload, call.secret = read_message_2(state, unb64(accepted.get("blob")))
+    call.say("accepted", f"{call.peer.name if call.peer else 'They'} answered.", device=call.peer_device)
+    offer = parse(unpad(payload), Setup.ACTPASS)
+    call.media = call.desk.make_media(call.wish, list(prepared.get("ice_servers") or []))
+    answer = await asyncio.wait_for(call.media.answer(offer), SETUP_SECONDS)
+    await call.tell({"t": "answer", "session": answer.as_json()})
