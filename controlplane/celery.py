@@ -20,6 +20,7 @@ from django.conf import settings
 
 from controlplane import logs
 
+QUEUES = ("ticks", "bulk")
 HEARTBEAT_KEY = "rc:heartbeat:{queue}"
 HEARTBEAT_STALE_SECONDS = 30  # a longer silence is trouble
 

@@ -51,14 +51,20 @@ def start_python(env: Env, name: str, arguments: list[str], say: Say) -> Server:
     return server
 
 
-def answers_ready(host: str, port: int) -> bool:
-    """Whether GET /readyz answers 200 there, within half a second."""
+def answers_ready(host: str, port: int, name: str) -> bool:
+    """Whether GET /readyz answers 200 there, within half a second; `name` is a Host that the server allows."""
     try:
         with socket.create_connection((loopback(host), port), timeout=0.5) as connection:
-            connection.sendall(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            connection.sendall(f"GET /readyz HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
             return b" 200 " in connection.recv(64)
     except OSError:
         return False
+
+
+def probe_name(env: Env) -> str:
+    """A Host header that the deployment allows."""
+    first = (env.allowed_hosts or ("localhost",))[0]
+    return "localhost" if first == "*" else first.lstrip(".")
 
 
 def loopback(host: str) -> str:
@@ -115,10 +121,10 @@ def own_programs(env: Env, say: Say) -> list[Program]:
     schedule = ["--schedule", str(env.data / "run" / "beat"), "--pidfile="]
 
     def web_is_ready(server: Server, age: float) -> bool:
-        return answers_ready(env.host, env.console_port)
+        return answers_ready(env.host, env.console_port, probe_name(env))
 
     def edge_is_ready(server: Server, age: float) -> bool:
-        return answers_ready(env.host, env.port)
+        return answers_ready(env.host, env.port, probe_name(env))
 
     def program(name: str, arguments: list[str], is_ready: Callable[[Server, float], bool] = _settled) -> Program:
         return Program(name, lambda: start_python(env, name, arguments, say), is_ready)

@@ -23,7 +23,7 @@ def main() -> int:
         return 0
     names = {entry.name for entry in data.iterdir()}
     if names and not names & OURS:
-        print(f"{data} doesn't look like a data folder of Rollcall: left alone. Mend ROLLCALL_DATA, or delete it yourself.")
+        print(f"{data} doesn't look like a data folder of Rollcall: left alone. Mend ROLLCALL_DATA.")
         return 1
     if _is_held(data):
         print(f"Rollcall runs on {data}: stop it first (Ctrl-C where it runs).")

@@ -1,0 +1,116 @@
+"""Mistakes of a deployment, as Django system checks: each with an id, and a hint that says what to do."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from controlplane.env import Env
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can mean that host."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def reaches_beyond(env: Env) -> bool:
+    """Whether others than this machine can reach the deployment."""
+    return not is_loopback(env.host) or not is_loopback(urlsplit(env.public_url).hostname or "")
+
+
+def mistakes(env: Env) -> list[CheckMessage]:
+    """What is wrong whatever the deployment is for."""
+    found: list[CheckMessage] = []
+    if env.demonstration and reaches_beyond(env):
+        found.append(
+            Error(
+                "The demonstration can be reached from other machines: it shows one-time codes to anybody.",
+                hint="Unset ROLLCALL_DEMONSTRATION, or keep ROLLCALL_HOST and ROLLCALL_PUBLIC_URL on 127.0.0.1.",
+                id="rollcall.E001",
+            )
+        )
+    if env.debug and reaches_beyond(env):
+        found.append(
+            Error(
+                "ROLLCALL_DEBUG shows settings and code to whoever meets an error, and others can reach this.",
+                hint="Unset ROLLCALL_DEBUG.",
+                id="rollcall.E002",
+            )
+        )
+    if "*" in env.allowed_hosts:
+        found.append(
+            Error(
+                "ALLOWED_HOSTS holds a wildcard: any Host header would be believed.",
+                hint="Name the hosts, separated by commas: ALLOWED_HOSTS=console.example.org,127.0.0.1",
+                id="rollcall.E003",
+            )
+        )
+    if bool(env.turn_urls) != bool(env.turn_secret):
+        found.append(
+            Error(
+                "TURN_URLS and TURN_SECRET belong together, and one of them is missing.",
+                hint="Set both, with the static-auth-secret of coturn as TURN_SECRET, or neither.",
+                id="rollcall.E004",
+            )
+        )
+    return found
+
+
+def deployment_mistakes(env: Env) -> list[CheckMessage]:
+    """What is wrong once other people depend on the deployment."""
+    found: list[CheckMessage] = []
+    if env.demonstration:
+        found.append(Error("This is a demonstration.", hint="Unset ROLLCALL_DEMONSTRATION.", id="rollcall.E011"))
+    if env.database_url and (env.data / "secret").exists():
+        found.append(
+            Error(
+                "The master secret lies in the data folder, so each machine has another one.",
+                hint="Set the same ROLLCALL_SECRET on every machine: what 'openssl rand -hex 32' prints.",
+                id="rollcall.E012",
+            )
+        )
+    if not env.public_url.startswith("https://"):
+        found.append(
+            Warning(
+                "Phones and operators would use Rollcall without TLS.",
+                hint="Put a TLS proxy in front, and set ROLLCALL_PUBLIC_URL=https://…",
+                id="rollcall.W013",
+            )
+        )
+    if not env.turn_urls:
+        found.append(
+            Warning(
+                "No relay is configured: calls fail between phones that can't reach each other directly.",
+                hint="Run coturn, and set TURN_URLS and TURN_SECRET.",
+                id="rollcall.W014",
+            )
+        )
+    if not (env.database_url and env.redis_url):
+        found.append(
+            Warning(
+                "PostgreSQL or Redis is the embedded one: it lives and dies with this machine, and nobody backs it up.",
+                hint="Set DATABASE_URL and REDIS_URL.",
+                id="rollcall.W015",
+            )
+        )
+    return found
+
+
+@register(Tags.security)
+def check_mistakes(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    return mistakes(settings.ENV)
+
+
+@register(Tags.security, deploy=True)
+def check_deployment(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    return deployment_mistakes(settings.ENV)
