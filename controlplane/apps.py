@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-from controlplane import celery  # noqa: F401 - so that every Django process nudges through our broker
+from controlplane import celery  # so that every Django process nudges through our broker
 
 
 class ControlplaneConfig(AppConfig):
@@ -12,8 +12,7 @@ class ControlplaneConfig(AppConfig):
     label = "controlplane"
 
     def ready(self) -> None:
-        # Celery's application becomes the one that every task belongs to, and the system checks register themselves.
-        from controlplane import celery, checks
+        from controlplane import checks  # registers the system checks, which need the registry
 
         celery.app.set_default()
         assert checks
