@@ -20,7 +20,8 @@ from controlplane import embedded, env
 
 RUN_FOLDER = Path(tempfile.mkdtemp(prefix=f"rollcall-test-{os.getpid()}-"))
 EMBEDDED: list[embedded.Embedded] = []  # at most one
-WITHOUT_SERVERS = ("tests/rules/", "tests/vectors/", "tests/test_env", "tests/test_architecture")
+WITHOUT_SERVERS = ("tests/rules", "tests/vectors", "tests/test_env", "tests/test_architecture")
+WITHOUT_DJANGO = (*WITHOUT_SERVERS, "tests/test_embedded", "tests/faults/test_supervisor")
 
 
 def _clear_leftovers() -> None:
@@ -62,9 +63,15 @@ _clear_leftovers()
 _set_environment()
 atexit.register(_end)
 
-import django  # noqa: E402
 
-django.setup()
+def pytest_configure(config: pytest.Config) -> None:
+    """Django is set up before any test module is imported, unless only tests were asked for that use none."""
+    asked = [Path(argument.split("::")[0]) for argument in config.args]
+    places = [os.path.relpath(path, config.rootpath) for path in asked if path.exists()]
+    if not places or not all(place.startswith(WITHOUT_DJANGO) for place in places):
+        import django
+
+        django.setup()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
