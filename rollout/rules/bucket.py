@@ -1,7 +1,8 @@
 """Buckets: where in 0 … 999,999 a person stands, per feature.
 
 `bucket = (murmur3_32(salt + unit) * 1_000_000) >> 32`, tested half-open as `bucket < share_ppm`. The salt is fixed per
-feature, so raising a share removes nobody, and two features are independent. Golden vectors: `tests/vectors/buckets.json`.
+feature, so raising a share removes nobody, and two features are independent. Golden vectors stand in
+`tests/vectors/buckets.json`.
 """
 
 from __future__ import annotations

@@ -89,15 +89,24 @@ class Feature:
     waves: tuple[Wave, ...]
 
 
-_KNOWN = frozenset(
-    "key kind salt switch access variants default off requirements prerequisites rules visible_to_phones "
-    "stop_calls_before windows_open waves".split()
-)
+_NEEDED = frozenset({"key", "kind", "salt", "switch", "access"})
+_KNOWN = _NEEDED | {
+    "variants",
+    "default",
+    "off",
+    "requirements",
+    "prerequisites",
+    "rules",
+    "visible_to_phones",
+    "stop_calls_before",
+    "windows_open",
+    "waves",
+}
 
 
 def parse_feature(raw: Any, path: str, *, strict: bool = True) -> Feature:
     """Raises `Invalid` with the path of the first fault."""
-    raw = reading.mapping(raw, path, known=_KNOWN, needed=frozenset({"key", "kind", "salt", "switch", "access"}))
+    raw = reading.mapping(raw, path, known=_KNOWN, needed=_NEEDED)
     kind = Kind(reading.choice(raw["kind"], under(path, "kind"), list(Kind)))
     variants = parse_variants(raw.get("variants", {}), under(path, "variants"), kind)
     default = _variant(raw.get("default", "on"), under(path, "default"), variants)

@@ -1,0 +1,137 @@
+"""Publishing: all features, audiences, areas and API keys become one signed, numbered ruleset."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Max
+
+from controlplane.accounts.models import ApiKey
+from controlplane.audit.record import Actor
+from rollout.actions.doorbell import RULESET, ring_on_commit
+from rollout.errors import RulesetInvalid
+from rollout.models import Area, Audience, Feature, Ruleset, Window, WindowState
+from rollout.ruleset import LARGEST, BadRuleset, canonical, load, sign
+
+PUBLISHING = 0x72756C65  # "rule": the advisory lock under which rulesets are numbered
+COMPILE_SECONDS_PER_100 = 0.1
+
+
+def build(now: datetime) -> dict[str, Any]:
+    """The ruleset's document as the database stands, with version 0: publishing numbers it."""
+    inviting = set(Window.objects.filter(state=WindowState.OPEN).values_list("feature_id", flat=True))
+    features = Feature.objects.prefetch_related("waves").order_by("key")
+    return {
+        "version": 0,
+        "published_at": milliseconds(now),
+        "features": {f.key: feature_document(f, windows_open=f.id in inviting) for f in features},
+        "audiences": {a.key: a.any_of for a in Audience.objects.order_by("key")},
+        "api_keys": {
+            bytes(key.digest).hex(): {
+                "id": str(key.pk),
+                "name": key.name,
+                "scopes": list(key.scopes),
+                "expires_at": milliseconds(key.expires_at) if key.expires_at else None,
+            }
+            for key in ApiKey.objects.live(now).order_by("id")
+        },
+        "areas": {
+            a.key: {"countries": list(a.countries), "carriers": list(a.carriers)} for a in Area.objects.order_by("key")
+        },
+    }
+
+
+def milliseconds(moment: datetime) -> int:
+    """Epoch milliseconds."""
+    return int(moment.timestamp() * 1000)
+
+
+def feature_document(feature: Feature, *, windows_open: bool) -> dict[str, Any]:
+    """One feature as the ruleset carries it; `rollout/rules/feature.py` reads it."""
+    return {
+        "key": feature.key,
+        "kind": str(feature.kind),
+        "salt": feature.salt,
+        "switch": str(feature.switch),
+        "access": str(feature.access),
+        "variants": feature.variants,
+        "default": feature.default_variant,
+        "off": feature.off_variant,
+        "requirements": feature.requirements,
+        "prerequisites": list(feature.prerequisites),
+        "rules": feature.rules,
+        "visible_to_phones": feature.visible_to_phones,
+        "stop_calls_before": milliseconds(feature.stop_calls_before) if feature.stop_calls_before else None,
+        "windows_open": windows_open,
+        "waves": []
+        if feature.pk is None
+        else [
+            {
+                "name": wave.name,
+                "position": wave.position,
+                "state": str(wave.state),
+                "share_ppm": wave.share_ppm,
+                "any_of": wave.any_of,
+            }
+            for wave in sorted(feature.waves.all(), key=lambda wave: wave.position)
+        ],
+    }
+
+
+def publish(actor: Actor, now: datetime, note: str = "") -> Ruleset:
+    """A new ruleset from what the current transaction sees; every process learns of it once that commits.
+
+    Call it last in an action: it takes the publishing lock, held until the commit, and only then reads, so that of two
+    changes at once neither is left out. Raises `RulesetInvalid` when it would not load, which undoes the whole action.
+    When nothing that decides has changed, the last ruleset stays and is returned.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PUBLISHING])
+        document = build(now)
+        latest = Ruleset.objects.order_by("-version").first()
+        if latest is not None and _same(latest, document):
+            return latest
+        document["version"] = (Ruleset.objects.aggregate(top=Max("version"))["top"] or 0) + 1
+        body = canonical(document)
+        signature = sign(body, settings.KEYS.ruleset)
+        check(body, signature, features=len(document["features"]))
+        row = Ruleset.objects.create(
+            version=document["version"],
+            body=body,
+            signature=signature,
+            key_id=settings.KEYS.ruleset_key_id,
+            published_at=now,
+            published_by=actor.name[:150],
+            note=note[:200],
+        )
+        ring_on_commit(RULESET, str(row.version))
+        return row
+
+
+def _same(latest: Ruleset, document: dict[str, Any]) -> bool:
+    """Whether the last ruleset says the same, number and time aside."""
+    candidate = document | {"version": latest.version, "published_at": milliseconds(latest.published_at)}
+    return canonical(candidate) == bytes(latest.body)
+
+
+def check(body: bytes, signature: bytes, *, features: int) -> None:
+    """What every process will do with it, done once before it is stored. Raises `RulesetInvalid`."""
+    if len(body) > LARGEST:
+        raise RulesetInvalid(f"The ruleset would have {len(body)} bytes; at most {LARGEST} are allowed.")
+    began = time.thread_time()
+    try:
+        load(body, signature, settings.KEYS.ruleset.verify_key)
+    except BadRuleset as error:
+        raise RulesetInvalid(str(error), error.path) from error
+    took = time.thread_time() - began
+    allowed = COMPILE_SECONDS_PER_100 * max(1.0, features / 100)
+    if took > allowed:
+        raise RulesetInvalid(
+            f"The ruleset takes {took * 1000:.0f} ms to compile; {allowed * 1000:.0f} ms are allowed. "
+            "Shorten the longest lists of values and patterns."
+        )
