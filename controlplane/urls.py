@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from controlplane.api import health
 
@@ -12,4 +12,10 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("metrics", health.metrics),
     path("console/", admin.site.urls),
+    path("v1/", include("controlplane.api.phone_urls")),
 ]
+
+handler400 = "controlplane.api.problems.bad_request"
+handler403 = "controlplane.api.problems.permission_denied"
+handler404 = "controlplane.api.problems.not_found"
+handler500 = "controlplane.api.problems.server_error"

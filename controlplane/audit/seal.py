@@ -45,7 +45,7 @@ def seal(now: datetime) -> int:
 
 
 def sign_head(now: datetime) -> Head | None:
-    """Signs the head and writes it to the data folder, in one piece. None, and nothing written, before the first entry."""
+    """Signs the head and writes it to the data folder, in one piece. None before the first entry."""
     last = AuditEntry.objects.filter(sequence__isnull=False).order_by("-sequence").first()
     if last is None or last.sequence is None:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import models
+from django.db.models.functions import Now
 
 
 class OutboxQuerySet(models.QuerySet["Outbox"]):
@@ -32,8 +33,8 @@ class Outbox(models.Model):
     key = models.CharField(max_length=200, unique=True)
     kind = models.CharField(max_length=64)
     payload = models.JSONField(default=dict)
-    created_at = models.DateTimeField(db_default=models.functions.Now())
-    due_at = models.DateTimeField(db_default=models.functions.Now())
+    created_at = models.DateTimeField(db_default=Now())
+    due_at = models.DateTimeField(db_default=Now())
     delivered_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0, db_default=0)
     last_error = models.TextField(default="", db_default="", blank=True)

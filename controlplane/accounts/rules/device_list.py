@@ -2,8 +2,9 @@
 
 The bytes are canonical JSON (UTF-8, members sorted, no spaces):
 `{"account_key","devices":[{"ed25519","id","x25519"}],"epoch","previous","subscriber","v":1}`, keys and hashes in
-base64url without padding, devices sorted by id. The account's Ed25519 key signs `b"rollcall device list v1\\0" + bytes`.
-Each list names the SHA-256 of the one before. Phones check the same (`calls/rules/devices.py`); one golden vector pins both.
+base64url without padding, devices sorted by id. The account's Ed25519 key signs
+`b"rollcall device list v1\\0" + bytes`. Each list names the SHA-256 of the one before. Phones check the same
+(`calls/rules/devices.py`); one golden vector pins both.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The audit can only grow: entries are never changed (but for being sealed once), deleted or truncated.
 
-Each insert also holds an advisory lock, shared, until its transaction ends, so that the sealer, who takes it alone, never
-passes over an entry whose transaction commits later (controlplane/audit/seal.py: TURN).
+Each insert also holds an advisory lock, shared, until its transaction ends, so that the sealer, who takes it alone,
+never passes over an entry whose transaction commits later (controlplane/audit/seal.py: TURN).
 """
 
 from django.db import migrations

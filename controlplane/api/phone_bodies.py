@@ -1,0 +1,159 @@
+"""What phones send and get: the bodies of registration, tokens, device lists and `me`."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from controlplane.accounts.actions.devices import NewDevice
+from controlplane.accounts.models import DeviceClass, Platform
+
+B64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
+
+
+def b64(data: bytes) -> str:
+    """base64url without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+@extend_schema_field(OpenApiTypes.STR)
+class Bytes(serializers.Field[bytes, str, str, Any]):
+    """Bytes in base64url without padding; of exactly `size`, or of at most `most`."""
+
+    def __init__(self, *, size: int | None = None, most: int = 65_536, **options: Any) -> None:
+        super().__init__(**options)
+        self.size = size
+        self.most = most
+
+    def to_internal_value(self, data: Any) -> bytes:
+        if not isinstance(data, str) or not B64URL.fullmatch(data) or len(data) % 4 == 1:
+            raise serializers.ValidationError("Write the bytes in base64url without padding.")
+        if len(data) > self.most * 4 // 3 + 4:
+            raise serializers.ValidationError(f"Send at most {self.most} bytes.")
+        value = base64.urlsafe_b64decode(data + "=" * (-len(data) % 4))
+        if b64(value) != data:
+            raise serializers.ValidationError("Write the bytes in base64url without padding or stray bits.")
+        if self.size is not None and len(value) != self.size:
+            raise serializers.ValidationError(f"This must be {self.size} bytes, not {len(value)}.")
+        return value
+
+    def to_representation(self, value: bytes) -> str:
+        return b64(bytes(value))
+
+
+class RegistrationBody(serializers.Serializer[Any]):
+    phone = serializers.CharField(max_length=64, help_text="With the country code, in any usual spelling")
+
+
+class ChallengeAnswer(serializers.Serializer[Any]):
+    challenge = serializers.UUIDField()
+    expires_in = serializers.IntegerField(help_text="Seconds")
+    resend_after = serializers.IntegerField(help_text="Seconds until the number may be sent another code")
+    demonstration_code = serializers.CharField(required=False, help_text="The code itself, in a demonstration only")
+
+
+class PushBody(serializers.Serializer[Any]):
+    service = serializers.RegexField(r"\A[a-z0-9_]{1,16}\Z")
+    token = serializers.CharField(max_length=4096)
+
+
+class DeviceBody(serializers.Serializer[Any]):
+    id = serializers.UUIDField(help_text="Drawn by the phone, once")
+    platform = serializers.ChoiceField(choices=Platform.choices)
+    app_version = serializers.CharField(max_length=64)
+    os_version = serializers.CharField(max_length=64, allow_blank=True, default="")
+    device_class = serializers.ChoiceField(choices=DeviceClass.choices, default=DeviceClass.MID)
+    label = serializers.CharField(max_length=64, allow_blank=True, default="")
+    language = serializers.RegexField(r"\A([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)?\Z", max_length=16, default="")
+    push = PushBody(required=False, allow_null=True)
+
+
+class KeysBody(serializers.Serializer[Any]):
+    ed25519 = Bytes(size=32)
+    x25519 = Bytes(size=32)
+
+
+class VerifyBody(serializers.Serializer[Any]):
+    challenge = serializers.UUIDField()
+    code = serializers.RegexField(r"\A[0-9]{6}\Z", error_messages={"invalid": "A code has six digits."})
+    device = DeviceBody()
+    keys = KeysBody()
+    carrier = serializers.RegexField(
+        r"\A[0-9]{3}-[0-9]{2,3}\Z", required=False, error_messages={"invalid": "Write it as MCC-MNC, such as 262-03."}
+    )
+
+    def as_device(self) -> NewDevice:
+        """What the phone said of itself; the body must be valid."""
+        sent = self.validated_data
+        device, keys, push = sent["device"], sent["keys"], sent["device"].get("push") or {}
+        return NewDevice(
+            id=device["id"],
+            platform=device["platform"],
+            app_version=device["app_version"],
+            os_version=device["os_version"],
+            device_class=device["device_class"],
+            label=device["label"],
+            language=device["language"],
+            ed25519=keys["ed25519"],
+            x25519=keys["x25519"],
+            push_service=push.get("service", ""),
+            push_token=push.get("token", ""),
+        )
+
+
+class SessionAnswer(serializers.Serializer[Any]):
+    subscriber = serializers.UUIDField()
+    device = serializers.UUIDField()
+    access_token = serializers.CharField()
+    expires_in = serializers.IntegerField(help_text="Seconds until the access token expires")
+    refresh_token = serializers.CharField()
+
+
+class RefreshBody(serializers.Serializer[Any]):
+    refresh_token = serializers.CharField(max_length=200)
+
+
+class DeviceListBody(serializers.Serializer[Any]):
+    list = Bytes(most=16_384, help_text="Canonical JSON, in base64url")
+    signature = Bytes(size=64, help_text="Ed25519, by the account key")
+
+
+class DeviceListAnswer(serializers.Serializer[Any]):
+    epoch = serializers.IntegerField()
+    list = Bytes()
+    signature = Bytes()
+
+
+class EpochAnswer(serializers.Serializer[Any]):
+    epoch = serializers.IntegerField()
+
+
+class MeBody(serializers.Serializer[Any]):
+    accepts_invites = serializers.BooleanField(help_text="Whether a call may turn a feature on for this person")
+
+
+class MyDeviceAnswer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    platform = serializers.CharField()
+    app_version = serializers.CharField()
+    os_version = serializers.CharField()
+    device_class = serializers.CharField()
+    label = serializers.CharField()
+
+
+class MeAnswer(serializers.Serializer[Any]):
+    subscriber = serializers.UUIDField()
+    phone = serializers.CharField()
+    name = serializers.CharField(allow_blank=True)
+    country = serializers.CharField()
+    carrier = serializers.CharField(allow_blank=True)
+    kind = serializers.CharField()
+    accepts_invites = serializers.BooleanField()
+    joined_at = serializers.DateTimeField()
+    device = MyDeviceAnswer()
+    blocks = serializers.ListField(child=serializers.UUIDField(), help_text="Whom this person blocks")
