@@ -48,6 +48,9 @@ class Feature(models.Model):
     kind = models.CharField(max_length=8, choices=FeatureKind.choices, default=FeatureKind.BOOLEAN)
     salt = models.CharField(max_length=32, editable=False)
     switch = models.CharField(max_length=8, choices=Switch.choices, default=Switch.OFF)
+    killed_from = models.CharField(
+        max_length=8, choices=Switch.choices, blank=True, default="", editable=False, help_text="What un-killing restores"
+    )
     access = models.CharField(max_length=8, choices=Access.choices, default=Access.GRANTED)
     requirements = models.JSONField(default=dict, blank=True)
     prerequisites = ArrayField(models.CharField(max_length=64), default=list, blank=True)

@@ -88,6 +88,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(choices=[('boolean', 'Boolean'), ('string', 'String'), ('integer', 'Integer'), ('float', 'Float'), ('object', 'Object')], default='boolean', max_length=8)),
                 ('salt', models.CharField(editable=False, max_length=32)),
                 ('switch', models.CharField(choices=[('off', 'Off: no new calls, running ones finish'), ('on', 'On'), ('killed', 'Killed: stopped for everybody')], default='off', max_length=8)),
+                ('killed_from', models.CharField(blank=True, choices=[('off', 'Off: no new calls, running ones finish'), ('on', 'On'), ('killed', 'Killed: stopped for everybody')], default='', editable=False, help_text='What un-killing restores', max_length=8)),
                 ('access', models.CharField(choices=[('granted', 'Granted: holders of a live grant'), ('rules', 'Rules: the rules decide'), ('everyone', 'Everyone: launched')], default='granted', max_length=8)),
                 ('requirements', models.JSONField(blank=True, default=dict)),
                 ('prerequisites', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), blank=True, default=list, size=None)),
