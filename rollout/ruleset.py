@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import structlog
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
@@ -23,6 +24,8 @@ from rollout.rules.document import read_ruleset
 from rollout.rules.reading import Invalid
 
 __all__ = ["EMPTY", "BadRuleset", "Ruleset", "Rulesets", "Signed", "canonical", "load", "sign"]
+
+log = structlog.get_logger(__name__)
 
 CONTEXT = b"rollcall ruleset v1\x00"
 LARGEST = 8 * 1024 * 1024  # bytes
@@ -118,7 +121,10 @@ class Rulesets:
         """From the next decision on, this one counts; then the listeners hear of the old and the new."""
         old, self.current, self.from_disk = self.current, ruleset, False
         for listener in self.listeners:
-            listener(old, ruleset)
+            try:
+                listener(old, ruleset)
+            except Exception as error:  # one that fails must not keep the others from hearing of a kill
+                log.error("ruleset.listener_failed", version=ruleset.version, error=repr(error))
 
     def swap(self, signed: Signed) -> bool:
         """Load and install; False when it was refused, and the last good one stays."""

@@ -1,0 +1,26 @@
+-- Whom a decision is about, in one query: traits (the built-in ones beat custom ones), those of the newest live device,
+-- and live grants by feature. Null for somebody unknown. Agrees with accounts/rules/traits.py and the claims of a token.
+CREATE OR REPLACE FUNCTION rollout_party(p_subscriber uuid) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object(
+        'id', s.id,
+        'accepts_invites', s.accepts_invites,
+        'traits', s.traits || jsonb_build_object(
+            'country', s.country, 'carrier', s.carrier, 'kind', s.kind, 'language', s.language,
+            'joined_at', to_char(s.joined_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+            'area', coalesce(rollout_area_of(s.country, s.carrier), '')
+        ) || coalesce((
+            SELECT jsonb_build_object('platform', d.platform, 'app_version', d.app_version,
+                                      'os_version', d.os_version, 'device_class', d.device_class)
+            FROM accounts_device d WHERE d.subscriber_id = s.id AND d.revoked_at IS NULL
+            ORDER BY d.seen_at DESC, d.id LIMIT 1
+        ), '{}'),
+        'grants', coalesce((
+            SELECT jsonb_object_agg(f.key, jsonb_build_object(
+                'id', g.id, 'src', g.source, 'depth', g.depth, 'root', coalesce(g.root, g.id),
+                'at', extract(epoch FROM g.granted_at)::bigint, 'frozen', g.state = 'frozen'))
+            FROM rollout_grant g JOIN rollout_feature f ON f.id = g.feature_id
+            WHERE g.subscriber_id = s.id AND g.state IN ('active', 'frozen')
+        ), '{}'))
+    FROM accounts_subscriber s WHERE s.id = p_subscriber
+$$;

@@ -1,0 +1,48 @@
+"""Who a decision is about, put together from a token and the feed, or from what PostgreSQL knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from rollout.feed import Feed, grant_fact, merge
+from rollout.rules.decision import GrantFact, Party
+
+
+class BearerToken(Protocol):
+    """A verified access token: its traits and grants as they were when it was issued (epoch seconds)."""
+
+    @property
+    def subscriber(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def issued_at(self) -> int: ...
+    @property
+    def traits(self) -> Mapping[str, Any]: ...
+    @property
+    def grants(self) -> Mapping[str, Mapping[str, Any]]: ...
+    @property
+    def frozen(self) -> frozenset[str]: ...
+
+
+def party_of_token(token: BearerToken, feed: Feed, context: Mapping[str, Any] | None = None) -> Party:
+    """The token's bearer, now: memory and token only. The token's traits beat the request's context."""
+    grants: Mapping[str, GrantFact] = {
+        feature: grant_fact(raw, frozen=feature in token.frozen) for feature, raw in token.grants.items()
+    }
+    facts = feed.facts_for(token.subscriber, token.issued_at)
+    traits = {**context, **token.traits} if context else token.traits
+    return Party(token.subscriber, traits, merge(grants, facts) if facts else grants)
+
+
+def party_of_row(row: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> Party:
+    """A subscriber as `rollout_party` gives them. A backend's context adds to the stored traits and beats them, since it
+    knows which device is in hand."""
+    grants = {feature: grant_fact(raw) for feature, raw in row["grants"].items()}
+    return Party(str(row["id"]), {**row["traits"], **(context or {})}, grants)
+
+
+def party_of_context(unit: str, context: Mapping[str, Any]) -> Party:
+    """Somebody whom Rollcall doesn't know: a unit for shares (may be empty) and the request's own traits; no grants."""
+    return Party(unit, context, {})
