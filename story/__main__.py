@@ -65,8 +65,11 @@ def play(stack: Stack, ledger: Ledger, folder: Path, options: argparse.Namespace
         scene.gather()
         for act in ACTS:
             act(scene)
-    except (StatementFailed, PhoneFailed, Refused) as failure:
+    except StatementFailed as failure:
         return str(failure)
+    except (PhoneFailed, Refused, NoStack, OSError) as failure:
+        ledger.fail_next(str(failure))
+        return f"{ledger.seen[-1].id}: {failure}"
     finally:
         scene.leave()
     return ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from story.rest import Refused, my_features, ofrep, wait_until
-from story.scene import CAPACITY, CROWD_PAIRS, FEATURE, OTHERS, Scene
+from story.rest import my_features, ofrep, wait_until
+from story.scene import CAPACITY, CROWD_PAIRS, FEATURE, Scene
 from story.tones import seconds_of_tone
 
 TALK_SECONDS = 4
@@ -41,14 +41,14 @@ def act_2_window_a(scene: Scene) -> None:
     scene.window_a = scene.open_window("A", depth_limit=1, activate_on="answered", test=True)
     alice, bob = scene.phones["alice"], scene.phones["bob"]
     old_token = scene.token("bob")
-    bob.do("set", answer="manual", tone=scene.tones[1], record="bob.wav")
+    bob.do("set", answer="manual")
     to_bob = bob.mark()
-    to_alice = alice.do("call", to=scene.numbers["bob"], tone=scene.tones[0], record="alice.wav")
+    to_alice = alice.do("call", to=scene.numbers["bob"], tone=scene.tones[0], record=str(alice.folder / "alice.wav"))
     bob.wait("ring", after=to_bob)
     alice.wait("ringing", after=to_alice)
     time.sleep(0.5)
     scene.observe("2.ringing_grants_nothing", scene.can_call("bob"), "explain, while it rings")
-    bob.do("answer")
+    bob.do("answer", tone=scene.tones[1], record=str(bob.folder / "bob.wav"))
     accepted = bob.wait("accepted", after=to_bob)
     granted = bob.wait("grant", after=to_bob)
     connected = alice.wait("connected", "ended", "refused", after=to_alice)
@@ -59,8 +59,8 @@ def act_2_window_a(scene: Scene) -> None:
     scene.observe("2.sources_agree", agree_about_bob(scene, old_token), "OFREP, /v1/me/features, explain, overview")
     time.sleep(TALK_SECONDS)
     alice.do("hangup")
-    alice.wait("recorded", after=to_alice)
-    bob.wait("recorded", after=to_bob)
+    alice.wait("ended", after=to_alice)
+    bob.wait("ended", after=to_bob)
     mine, theirs = scene.tones
     scene.observe("2.alice_hears_bob", heard(scene, "alice", "alice.wav", own=mine, other=theirs), "alice's recording")
     scene.observe("2.bob_hears_alice", heard(scene, "bob", "bob.wav", own=theirs, other=mine), "bob's recording")
@@ -154,9 +154,7 @@ def act_5_offered(scene: Scene) -> None:
 
 def act_6_capacity(scene: Scene) -> None:
     tell(scene, f"6. The area carries {CAPACITY} calls. {CROWD_PAIRS} pairs of phones hold a call each.")
-    crowd = scene.crowd
-    mark = crowd.do("hold", calls=CROWD_PAIRS)
-    crowd.wait("holding", after=mark, seconds=60)
+    scene.hold_calls(CROWD_PAIRS)
     held = wait_until("the hold", 4 * scene.tick + 10, lambda: scene.area_holds(CROWD_PAIRS))
     scene.observe("6.load_is_measured", held or scene.area_now(), "the newest decision record of the controller")
     refused = scene.call_refused("alice", "dave")
@@ -168,8 +166,7 @@ def act_6_capacity(scene: Scene) -> None:
     scene.observe("6.wave_stands_still", {"admitted": still["admitted"], "says_why": says}, still["standstill"])
     scene.note_erin()
     tell(scene, "   Five calls hang up.")
-    mark = crowd.do("hold", calls=CROWD_PAIRS - 5)
-    crowd.wait("holding", after=mark)
+    scene.hold_calls(CROWD_PAIRS - 5)
     scene.phones["dave"].do("set", answer="auto")
     activated = wait_until("dave", 2 * scene.tick + 5, lambda: scene.try_to_activate("alice", "dave"), every=1)
     scene.observe("6.allowance_returns", bool(activated), "alice's phone and explain")
@@ -180,17 +177,13 @@ def act_6_capacity(scene: Scene) -> None:
 
 def blind(scene: Scene) -> None:
     tell(scene, "   The worker is stopped: nobody measures any more.")
-    crowd = scene.crowd
     scene.stack.processes("stop", "worker")
-    try:
-        refusal = wait_until("the hold", scene.stale + 2, lambda: scene.throttled("alice", "frank"), every=1)
-        scene.observe("6.blind_means_zero", refusal or "not throttled", "alice's phone")
-    finally:
-        scene.stack.processes("start", "worker")
+    refusal = wait_until("the hold", scene.stale + 2, lambda: scene.throttled("alice", "frank"), every=1)
+    scene.observe("6.blind_means_zero", refusal or "not throttled", "alice's phone")
+    scene.stack.processes("start", "worker")
     resumed = wait_until("the worker", 4 * scene.tick + 30, lambda: scene.try_to_activate("alice", "frank"), every=1)
     scene.observe("6.worker_resumes", bool(resumed), "alice's phone and explain")
-    mark = crowd.do("hold", calls=0)
-    crowd.wait("holding", after=mark)
+    scene.hold_calls(0)
     scene.note_erin()
 
 
@@ -215,16 +208,14 @@ def act_8_kill(scene: Scene) -> None:
     before = {name: scene.decision(name) for name in names}
     kill = {"end_calls": True, "reason": "The story pulls the switch."}
     scene.stack.operator.post(f"features/{FEATURE}/kill", kill)
-    try:
-        ends = [
-            scene.phones["erin"].wait("ended", after=scene.running, seconds=10),
-            scene.phones["alice"].wait("ended", after=scene.running_since, seconds=10),
-        ]
-        scene.observe("8.kill_ends_the_call", [end["reason"] for end in ends], "erin's and alice's phones")
-        refused = scene.call_refused("alice", "bob")
-        scene.observe("8.kill_stops_calls", refused["code"], f"alice's phone: {refused['detail']}")
-    finally:
-        scene.stack.operator.post(f"features/{FEATURE}/unkill", {"reason": "The story takes it back."})
+    ends = [
+        scene.phones["erin"].wait("ended", after=scene.running, seconds=10),
+        scene.phones["alice"].wait("ended", after=scene.running_since, seconds=10),
+    ]
+    scene.observe("8.kill_ends_the_call", [end["reason"] for end in ends], "erin's and alice's phones")
+    refused = scene.call_refused("alice", "bob")
+    scene.observe("8.kill_stops_calls", refused["code"], f"alice's phone: {refused['detail']}")
+    scene.stack.operator.post(f"features/{FEATURE}/unkill", {"reason": "The story takes it back."})
     after = wait_until("the un-kill", 5, lambda: before == {name: scene.decision(name) for name in names})
     scene.observe("8.unkill_restores", bool(after), "explain for six people")
 
@@ -254,4 +245,3 @@ ACTS = (
     act_8_kill,
     act_9_what_remains,
 )
-__all__ = ["ACTS", "OTHERS", "Refused"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from story.phones import Phone, PhoneFailed
 from story.rest import Refused, my_features
-from story.stack import Stack
+from story.stack import NoStack, Stack
 from story.statements import Ledger
 from story.tones import draw
 
@@ -41,6 +42,7 @@ class Scene:
     ids: dict[str, str] = field(default_factory=dict)
     connected_calls: list[str] = field(default_factory=list)
     erin: list[str] = field(default_factory=list)
+    held: int = 0
     window_a: int = 0
     window_b: int = 0
     running: int = 0
@@ -84,11 +86,11 @@ class Scene:
         self.numbers = {name: f"+49152{block}{index:03d}" for index, name in enumerate(CAST)}
         for name in CAST:
             self.phones[name] = self._phone(name, ["run", "--phone", self.numbers[name], "--name", name])
-        crowd = ["crowd", "--pairs", str(CROWD_PAIRS), "--phone-prefix", f"+49153{block}"]
+        crowd = ["crowd", "--pairs", str(CROWD_PAIRS), "--phone-prefix", f"+49153{block}", "--hold"]
         self.crowd = self._phone("crowd", crowd)
         for name in CAST:
             self.ids[name] = self.phones[name].wait("ready", seconds=60)["subscriber"]
-        gathered = self.crowd.wait("ready", seconds=60)
+        gathered = self.crowd.wait("crowd", seconds=60)
         rest = self.stack.operator
         callers = [self.ids["alice"], *gathered["subscribers"]]
         rest.post("grants", {"feature": FEATURE, "subscribers": callers, "reason": "The first people of the story."})
@@ -120,11 +122,14 @@ class Scene:
             for window in (self.window_a, self.window_b):
                 if window and self.window(window)["state"] == "open":
                     self.close_window(window)
+            self.stack.processes("start", "worker")
+            if rest.get(f"features/{FEATURE}")["switch"] == "killed":
+                rest.post(f"features/{FEATURE}/unkill", {"reason": "The story is over."})
             if hasattr(self, "found"):
                 access = {"access": self.found["access"], "reason": "The story is over."}
                 rest.post(f"features/{FEATURE}/access", access)
-        except (Refused, OSError) as error:
-            print(f"   The feature could not be put back as it was: {error}", flush=True)
+        except (Refused, NoStack, OSError) as error:
+            print(f"   The feature could not be put back as it was: {error}", file=sys.stderr)
 
     # Questions to operators' interfaces.
 
@@ -219,18 +224,28 @@ class Scene:
         phone = self.phones[caller]
         mark = phone.do("call", to=self.numbers[callee])
         event = phone.wait("refused", "connected", "ringing", after=mark)
-        if event["event"] != "refused":
-            phone.do("hangup")
+        if event["event"] == "refused":
             phone.wait("ended", after=mark)
-            return {"code": f"not refused, but {event['event']}", "detail": "", "invite": event["event"]}
-        problem: dict[str, Any] = event["problem"]
-        return problem
+            return event
+        phone.do("hangup")
+        phone.wait("ended", after=mark)
+        return {"code": f"not refused, but {event['event']}", "detail": "", "invite": event["event"]}
+
+    def hold_calls(self, calls: int) -> None:
+        """Let the crowd hold so many calls, and wait until it does."""
+        if calls > self.held:
+            mark = self.crowd.do("start", count=calls - self.held)
+        else:
+            mark = self.crowd.do("hangup", count=self.held - calls)
+        while self.held != calls:
+            event = self.crowd.wait("holding", after=mark, seconds=60)
+            self.held, mark = event["holding"], self.crowd.events.index(event) + 1
 
     def throttled(self, caller: str, callee: str) -> str | None:
         """The invite outcome when the call is throttled, else nothing. Only asks: no call is placed."""
         phone = self.phones[caller]
         event = phone.wait("refused", "prepared", after=phone.do("prepare", to=self.numbers[callee]))
-        outcome = event["problem"].get("invite") if event["event"] == "refused" else None
+        outcome = event.get("invite")
         return outcome if outcome == "throttled" else None
 
     def try_to_activate(self, caller: str, callee: str) -> bool:
@@ -242,6 +257,7 @@ class Scene:
         if event["event"] == "connected":
             self.connected_calls.append(event["call"])
             phone.do("hangup")
+        if event["event"] != "ended":
             phone.wait("ended", after=mark)
         return self.can_call(callee)
 

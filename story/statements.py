@@ -89,6 +89,11 @@ class Ledger:
         if not seen.holds:
             raise StatementFailed(f"{id}: {words}. Expected {expected!r}, observed {observed!r} ({source}).")
 
+    def fail_next(self, why: str) -> None:
+        """Something went wrong on the way to the next statement: it differs, and what was observed is the fault."""
+        if missing := self.missing():
+            self.seen.append(Observation(missing[0], STATEMENTS[missing[0]][1], why, "the story", 0))
+
     def missing(self) -> list[str]:
         known = {seen.id for seen in self.seen}
         return [id for id in STATEMENTS if id not in known]
