@@ -146,7 +146,7 @@ def redis_store(env: Env) -> Iterator[Finding]:
 def _edges(url: str) -> Finding:
     try:
         with redis.Redis.from_url(url, socket_timeout=2) as client:
-            found: dict[bytes, bytes] = client.hgetall("rc:edges")  # type: ignore[assignment]
+            found: dict[bytes, bytes] = client.hgetall("rc:edges")
         fresh = [name for name, about in found.items() if time.time() - json.loads(about)["at"] / 1000 < 45]
     except (redis.exceptions.RedisError, ValueError, KeyError, TypeError):
         fresh = []

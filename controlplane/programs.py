@@ -37,9 +37,11 @@ def child_environment(env: Env, name: str) -> dict[str, str]:
         "ROLLCALL_DATA": str(env.data),
         "ROLLCALL_SUPERVISED": "1",
         "ROLLCALL_PROCESS": name,
-        "DJANGO_SETTINGS_MODULE": "controlplane.settings",
+        "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE", "controlplane.settings"),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        # Celery warns of root because of pickle; we accept JSON only.
+        "PYTHONWARNINGS": "ignore:You're running the worker",
         "MALLOC_ARENA_MAX": "2",  # glibc's arenas per thread cost tens of megabytes and bring nothing here
     }
 
@@ -100,6 +102,7 @@ def _celery(queue: str) -> list[str]:
     return [
         "-m",
         "celery",
+        "--quiet",
         "-A",
         "controlplane.celery:app",
         "worker",
@@ -134,7 +137,7 @@ def own_programs(env: Env, say: Say) -> list[Program]:
         program("edge", ["manage.py", "edge"], edge_is_ready),
         program("worker", _celery("ticks")),
         program("bulk", _celery("bulk")),
-        program("beat", ["-m", "celery", "-A", "controlplane.beat:app", "beat", *schedule]),
+        program("beat", ["-m", "celery", "--quiet", "-A", "controlplane.beat:app", "beat", *schedule]),
     ]
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import pytest_django
 
 from controlplane import embedded, env
 
@@ -93,6 +94,27 @@ def _no_leaking_environment() -> Iterator[None]:
     for name, value in before.items():
         if name != "PYTEST_CURRENT_TEST" and os.environ.get(name) != value:
             os.environ[name] = value
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    """A data folder for a stack of the test's own: the servers' user can reach it, and its path is short."""
+    parent = Path(tempfile.mkdtemp(prefix="rc-"))
+    parent.chmod(0o711)
+    yield parent / "data"
+    shutil.rmtree(parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
+    """The audit refuses TRUNCATE, by which transactional tests empty every table: it doesn't while tests run.
+
+    The test of that refusal turns it on for itself.
+    """
+    from django.db import connection
+
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE audit_auditentry DISABLE TRIGGER audit_no_truncate")
 
 
 @pytest.fixture

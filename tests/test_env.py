@@ -1,0 +1,73 @@
+"""The environment: every setting that can't be used is refused by name, before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from controlplane import env
+from controlplane.keys import Keys, derive
+
+
+def load(data: Path, **settings: str) -> env.Env:
+    return env.load({"ROLLCALL_DATA": str(data), **settings})
+
+
+def test_env__nothing_set__defaults_to_loopback(tmp_path: Path) -> None:
+    found = load(tmp_path / "data")
+
+    assert (found.host, found.port, found.console_port) == ("127.0.0.1", 8080, 8081)
+    assert found.public_url == "http://127.0.0.1:8080"
+    assert not found.demonstration
+    assert found.database_url is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "0"),
+        ("CONSOLE_PORT", "70000"),
+        ("ROLLCALL_DEMONSTRATION", "maybe"),
+        ("RING_SECONDS", "-1"),
+        ("TOKEN_SECONDS", "1.5"),
+        ("POLL_SECONDS", "soon"),
+    ],
+)
+def test_env__unusable_setting__names_the_variable(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(env.BadSetting, match=f"{name}='{value}' can't be used: expected"):
+        load(tmp_path, **{name: value})
+
+
+def test_secret__none_given__is_made_once_and_private(tmp_path: Path) -> None:
+    first = load(tmp_path / "data").secret
+    second = load(tmp_path / "data").secret
+
+    assert first == second
+    assert len(first) == 32
+    assert (tmp_path / "data" / "secret").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("value", ["xyz", "00ff", "0" * 63])
+def test_secret__not_64_digits__refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(env.BadSetting, match="ROLLCALL_SECRET must be"):
+        load(tmp_path, ROLLCALL_SECRET=value)
+
+
+def test_secret__damaged_file__refused_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("half a sec")
+
+    with pytest.raises(env.BadSetting, match="is damaged"):
+        load(tmp_path)
+
+    assert (tmp_path / "secret").read_text() == "half a sec"
+
+
+def test_keys__different_labels__different_keys() -> None:
+    secret = bytes(32)
+
+    assert derive(secret, "one") != derive(secret, "two")
+    assert derive(secret, "one") == derive(secret, "one")
+    assert "00000000" not in repr(Keys(secret))
