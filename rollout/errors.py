@@ -64,3 +64,31 @@ class RulesetInvalid(Refusal):
 
     def __init__(self, why: str, path: str = "") -> None:
         super().__init__(f"{why} Nothing was published or changed.", extra={"path": path})
+
+
+class WindowNotOpenable(Refusal):
+    """A window opens once: from scheduled, before its closing time."""
+
+    code = "window_not_openable"
+    status = 409
+    title = "This window can't be opened"
+
+
+class WaveNotMovable(Refusal):
+    """The verb can't be done from the wave's state."""
+
+    code = "wave_not_movable"
+    status = 409
+    title = "This wave can't do that now"
+
+
+class AreaExists(Refusal):
+    code = "area_exists"
+    status = 409
+    title = "There is an area with this key already"
+
+
+class GrantNotLive(Refusal):
+    code = "grant_not_live"
+    status = 409
+    title = "This grant has ended already"

@@ -1,8 +1,8 @@
 """The feed: what changed about grants and devices lately, kept in memory so that a token's bearer is decided without a
 look-up, also when the token was minted before the change.
 
-Fed with outbox rows by a poll that overlaps; a row counts once, by its id. Kept for a token's life and its grace, also on
-disk, since a token that is honoured while PostgreSQL is away must not forget a revocation when the process restarts.
+Fed with outbox rows by a poll that overlaps; a row counts once, by its id. Kept for a token's life and its grace, also
+on disk, since a token that is honoured while PostgreSQL is away must not forget a revocation when the process restarts.
 """
 
 from __future__ import annotations

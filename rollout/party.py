@@ -37,8 +37,10 @@ def party_of_token(token: BearerToken, feed: Feed, context: Mapping[str, Any] | 
 
 
 def party_of_row(row: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> Party:
-    """A subscriber as `rollout_party` gives them. A backend's context adds to the stored traits and beats them, since it
-    knows which device is in hand."""
+    """A subscriber as `rollout_party` gives them.
+
+    A backend's context adds to the stored traits and beats them, since it knows which device is in hand.
+    """
     grants = {feature: grant_fact(raw) for feature, raw in row["grants"].items()}
     return Party(str(row["id"]), {**row["traits"], **(context or {})}, grants)
 

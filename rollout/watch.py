@@ -1,4 +1,4 @@
-"""How a process without Django learns of news: by a doorbell in Redis, and, should that be silent, by asking PostgreSQL.
+"""How a process without Django learns of news: by a doorbell in Redis, and, should that be silent, from PostgreSQL.
 
 Plain Python. Both stores may be away for any time: the process goes on with what it has, and catches up afterwards.
 """
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 Connect = Callable[[], Awaitable[AsyncConnection[Any]]]
 
 CHANNELS = ("rc:ruleset", "rc:feed")
-DEADLINE = 2.0  # seconds for one look at PostgreSQL
+DEADLINE = 4.0  # seconds for one look at PostgreSQL
 LONGEST_PAUSE = 5.0  # seconds between tries while a store is away
 SAVE_PAUSE = 10.0  # seconds between two snapshots of the feed
 PAGE = 5_000

@@ -1,0 +1,51 @@
+"""Decisions on the Django side: the same ruleset and the same `decide` as on the edges, with parties from rows."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+
+from rollout.models import Ruleset as RulesetRow
+from rollout.party import party_of_row
+from rollout.rules.decision import Decision, Party, decide
+from rollout.ruleset import Ruleset, Rulesets, Signed
+
+_rulesets = Rulesets(settings.KEYS.ruleset.verify_key)
+
+
+def current() -> Ruleset:
+    """The newest published ruleset that verifies; empty (version 0) when none was ever published."""
+    published = RulesetRow.objects.exclude(version__in=_rulesets.refused_versions()).order_by("-version")
+    newest = published.values_list("version", flat=True).first()
+    while newest is not None and newest != _rulesets.current.version:
+        row = RulesetRow.objects.get(version=newest)
+        if _rulesets.swap(Signed(row.version, bytes(row.body), bytes(row.signature))):
+            break
+        newest = published.filter(version__lt=newest).values_list("version", flat=True).first()
+    return _rulesets.current
+
+
+def party_row(subscriber: UUID) -> dict[str, Any] | None:
+    """What PostgreSQL knows of a subscriber for decisions; None for somebody unknown."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rollout_party(%s)", [subscriber])
+        found = cursor.fetchone()
+    if not found or found[0] is None:
+        return None
+    return dict(json.loads(found[0]) if isinstance(found[0], str) else found[0])  # Django gives bare jsonb as text
+
+
+def party_of(subscriber: UUID) -> Party | None:
+    row = party_row(subscriber)
+    return party_of_row(row) if row else None
+
+
+def decide_for(subscriber: UUID, feature: str, *, now: datetime, trace: bool = False) -> Decision | None:
+    """None for somebody unknown; an unknown feature is a decision with the cause `unknown_feature`."""
+    party = party_of(subscriber)
+    return decide(current(), feature, party, now, trace=trace) if party else None
