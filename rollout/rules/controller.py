@@ -143,7 +143,7 @@ class EdgeReport:
 
     @classmethod
     def from_json(cls, edge: str, raw: Mapping[str, Any], area: str) -> EdgeReport:
-        """From an edge's report; an area that it doesn't name has no call there. Raises ValueError, KeyError, TypeError."""
+        """An area that the report doesn't name has no call there. Raises ValueError, KeyError or TypeError."""
         counts = raw["areas"].get(area, {})
         numbers = [int(counts.get(name, 0)) for name in ("concurrent", "attempts", "setups")]
         if min(numbers) < 0:
@@ -168,7 +168,7 @@ def combine(
     """The area's load, or None when no report is fresh: silence is never zero.
 
     The higher of two counts is believed: the shared record loses calls when the store is emptied, an edge's own memory
-    when it restarts. `before` holds the edges of the previous measurement, from which attempts are counted on; a counter
+    when it restarts. `before` holds the edges of the previous measurement, from which attempts are counted on; one
     that went back belongs to an edge that started again.
     """
     fresh = [each for each in reports if is_fresh(Sample(each.at, 0), config, now)]

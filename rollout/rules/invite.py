@@ -1,6 +1,6 @@
 """Whether an invite by call may go out, judged from the facts that `rollout_invite_facts` reads.
 
-`rollout_invite_verdict` judges the same facts inside the database when the place is taken; a test holds the two together.
+`rollout_invite_verdict` judges the same facts inside the database when a place is taken; a test holds both together.
 
 What a caller may learn is about himself and the window only, so every outcome that concerns them comes before every one
 that concerns the callee, and `decide_for_inviter` looks at nothing of the callee but the area: the area comes from the
@@ -20,7 +20,7 @@ from rollout.limits import INVITES_PER_MINUTE
 
 
 class Outcome(StrEnum):
-    """The closed list of what can become of an invite. `ok` says that it may go out; `reserved` that a place is held."""
+    """The closed list of what can become of an invite. `ok`: it may go out; `reserved`: a place is held."""
 
     OK = "ok"
     RESERVED = "reserved"

@@ -50,7 +50,7 @@ class Counted:
 
 
 def report(counted: Counted) -> dict[str, Any]:
-    """The window's report as JSON. `matches_ledger` says that grants = places used = announcements = completed places."""
+    """The window's report as JSON. `matches_ledger`: grants = places used = announcements = completed reservations."""
     times = sorted(counted.setup_ms)
     completed = counted.reservations.get("completed", 0)
     return {

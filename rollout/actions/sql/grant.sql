@@ -19,10 +19,10 @@ BEGIN
     SELECT array_agg(id ORDER BY id) INTO v_made FROM made;
     PERFORM rollout_announce(v_made);
     RETURN jsonb_build_object(
-        'granted', coalesce((SELECT jsonb_agg(rollout_grant_detail(id)) FROM unnest(v_made) AS id), '[]'),
+        'granted', coalesce((SELECT jsonb_agg(rollout_grant_detail(made)) FROM unnest(v_made) AS made), '[]'),
         'already', coalesce((SELECT jsonb_agg(g.subscriber_id) FROM rollout_grant g
             WHERE g.feature_id = v_feature AND g.subscriber_id = ANY (p_subscribers) AND g.state IN ('active', 'frozen')
             AND g.id <> ALL (coalesce(v_made, '{}'))), '[]'),
-        'unknown', coalesce((SELECT jsonb_agg(id) FROM unnest(p_subscribers) AS id
-            WHERE NOT EXISTS (SELECT FROM accounts_subscriber s WHERE s.id = unnest.id)), '[]'));
+        'unknown', coalesce((SELECT jsonb_agg(named) FROM unnest(p_subscribers) AS named
+            WHERE NOT EXISTS (SELECT FROM accounts_subscriber s WHERE s.id = named)), '[]'));
 END $$;

@@ -1,0 +1,121 @@
+"""Measuring load, and counting what a window did. The only place where measurements are written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import redis
+import structlog
+from django.conf import settings
+from django.db.models import Count
+
+from controlplane.outbox.models import Outbox
+from rollout.limits import MEASUREMENTS_KEPT_HOURS
+from rollout.models import Area, CallEvidence, CapacityDecision, Grant, Measurement, Refusal, Reservation, Window
+from rollout.rules.controller import AreaConfig, EdgeReport, combine
+from rollout.rules.window import Counted
+
+log = structlog.get_logger(__name__)
+
+EDGES_KEY = "rc:edges"
+LIVE_KEY = "rc:live:{area}"
+STORE_SECONDS = 1.0
+
+
+def config_of(area: Area) -> AreaConfig:
+    return AreaConfig(
+        key=area.key,
+        capacity=area.capacity_calls,
+        hold_above_ppm=area.hold_above_ppm,
+        resume_below_ppm=area.resume_below_ppm,
+        activations_per_minute=area.activations_per_minute,
+        tick_seconds=area.tick_seconds,
+        stale_seconds=area.stale_seconds,
+    )
+
+
+def read_reports(area: Area, now: datetime) -> tuple[list[EdgeReport], int]:
+    """Every edge's report about the area, and how many calls the shared record holds. Raises `redis.RedisError`.
+
+    A report that can't be read is left out and logged: its edge counts as silent.
+    """
+    key = LIVE_KEY.format(area=area.key)
+    with redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=STORE_SECONDS, socket_connect_timeout=STORE_SECONDS
+    ) as client:
+        told = cast("Mapping[bytes, bytes]", client.hgetall(EDGES_KEY))
+        live = int(cast(int, client.zcount(key, int(now.timestamp() * 1000), "+inf")))
+    reports = []
+    for edge, raw in told.items():
+        try:
+            reports.append(EdgeReport.from_json(edge.decode(), json.loads(raw), area.key))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("report.refused", edge=edge.decode(errors="replace"), error=type(error).__name__)
+    return reports, live
+
+
+def measure(area: Area, *, now: datetime) -> str:
+    """Writes one measurement of the area, if an edge has reported. Returns in words what went wrong, if anything."""
+    try:
+        reports, live = read_reports(area, now)
+    except redis.RedisError as error:
+        log.warning("measurement.failed", area=area.key, error=type(error).__name__)
+        return "the store of the edges' reports can't be reached"
+    before: Mapping[str, Any] = area.measurements.order_by("-id").values_list("edges", flat=True).first() or {}
+    load = combine(reports, live, before, config_of(area), now)
+    if load is not None:
+        Measurement.objects.create(
+            area=area,
+            sampled_at=load.at,
+            concurrent_calls=load.concurrent,
+            attempts=load.attempts,
+            edges=dict(load.edges),
+        )
+    return ""
+
+
+def count_window(window: Window) -> Counted:
+    """What the ledger and the measurements say about a closed window."""
+    closed_at = window.closed_at
+    assert closed_at is not None, "only a closed window is counted"
+    opened_at = window.opened_at or closed_at
+    grants = Grant.objects.filter(window=window)
+    areas = list(window.areas.all()) or list(Area.objects.all())
+    by_state: dict[str, int] = {}
+    for state, n in Reservation.objects.filter(window=window).values_list("state").annotate(n=Count("id")):
+        state = "cancelled" if state == "pending" else state  # its accept is about to find the window closed
+        by_state[state] = by_state.get(state, 0) + n
+    evidence = CallEvidence.objects.filter(
+        feature=window.feature.key,
+        area__in=[area.key for area in areas],
+        at__gte=opened_at,
+        at__lte=closed_at,
+        setup_ms__isnull=False,
+    )
+    return Counted(
+        opened_at=window.opened_at,
+        closed_at=closed_at,
+        places=window.places,
+        used=window.used,
+        grants=grants.count(),
+        announced=Outbox.objects.filter(
+            kind="grant.created", key__in=[f"grant:{id}" for id in grants.values_list("id", flat=True)]
+        ).count(),
+        by_depth=dict(grants.order_by("depth").values_list("depth").annotate(n=Count("id"))),
+        reservations=by_state,
+        refusals=dict(
+            Refusal.objects.filter(window=window).order_by("outcome").values_list("outcome").annotate(n=Count("id"))
+        ),
+        peak_calls=Measurement.objects.peak_between([area.pk for area in areas], opened_at, closed_at),
+        setup_ms=[ms for ms in evidence.values_list("setup_ms", flat=True) if ms is not None],
+    )
+
+
+def forget_old(now: datetime) -> int:
+    """Deletes measurements and capacity decisions that are too old to be asked for. Returns how many."""
+    oldest = now - timedelta(hours=MEASUREMENTS_KEPT_HOURS)
+    gone = Measurement.objects.filter(sampled_at__lt=oldest).delete()[0]
+    return gone + CapacityDecision.objects.filter(at__lt=oldest).delete()[0]

@@ -1,0 +1,97 @@
+"""Grants by an operator's hand: given to named people, and taken back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from controlplane.audit.record import Actor, record
+from controlplane.outbox.actions import enqueue, nudge
+from controlplane.refusal import BadInput, NotFound
+from rollout.errors import FeatureUnknown, GrantNotLive
+from rollout.limits import GRANTS_AT_ONCE
+from rollout.models import Feature, Grant, GrantState, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Ids of the grants that were made, and the people who had the feature before."""
+
+    grants: tuple[int, ...]
+    already: tuple[UUID, ...]
+
+
+@transaction.atomic
+def grant_people(
+    feature: str,
+    *,
+    subscribers: Iterable[UUID],
+    actor: Actor,
+    now: datetime,
+    reason: str = "",
+    source: Source = Source.OPERATOR,
+) -> Given:
+    """Everybody named has the feature afterwards, each as the root of a branch. Whoever had it keeps what they have.
+
+    Raises `FeatureUnknown`, `NotFound` for an unknown subscriber (then nobody is granted), `BadInput` for none or too
+    many.
+    """
+    people = sorted(set(subscribers))
+    if not 0 < len(people) <= GRANTS_AT_ONCE:
+        raise BadInput(f"Name from 1 to {GRANTS_AT_ONCE:,} people at once.", path="subscribers")
+    if not Feature.objects.filter(key=feature).exists():
+        raise FeatureUnknown(feature)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rollout_grant(%s, %s, %s, %s)", [feature, people, source, actor.name])
+        (answer,) = cursor.fetchone()
+    told: dict[str, Any] = json.loads(answer) if isinstance(answer, str) else answer
+    if told["unknown"]:
+        raise NotFound(f"There is no subscriber {', '.join(told['unknown'][:5])}.")
+    given = Given(
+        grants=tuple(each["grant"] for each in told["granted"]), already=tuple(UUID(each) for each in told["already"])
+    )
+    record(
+        "grants.given",
+        subject=f"feature:{feature}",
+        actor=actor,
+        now=now,
+        reason=reason,
+        detail={"source": source, "grants": given.grants, "already": len(given.already)},
+    )
+    transaction.on_commit(nudge)
+    return given
+
+
+@transaction.atomic
+def revoke_grant(grant_id: int, *, actor: Actor, now: datetime, reason: str = "") -> Grant:
+    """Takes the feature from one person; their branch keeps it. Pending invites of theirs end without a grant.
+
+    Raises `NotFound`, and `GrantNotLive` when it has ended already.
+    """
+    grant = Grant.objects.select_for_update(no_key=True).filter(pk=grant_id).first()
+    if grant is None:
+        raise NotFound(f"There is no grant {grant_id}.")
+    if grant.state not in (GrantState.ACTIVE, GrantState.FROZEN):
+        raise GrantNotLive(f"Grant {grant_id} is {grant.state} already.")
+    grant.state = GrantState.REVOKED
+    grant.save(update_fields=["state"])
+    enqueue(
+        "grant.revoked",
+        key=f"grant:{grant.pk}:revoked",
+        payload={"subscriber": str(grant.subscriber_id), "feature": grant.feature.key, "grant": grant.pk},
+    )
+    record(
+        "grant.revoked",
+        subject=f"grant:{grant.pk}",
+        actor=actor,
+        now=now,
+        reason=reason,
+        detail={"feature": grant.feature.key, "subscriber": grant.subscriber_id, "source": grant.source},
+    )
+    return grant

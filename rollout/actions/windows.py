@@ -1,0 +1,180 @@
+"""Invite windows: made, opened, closed, and reported on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from controlplane.audit.record import Actor, record
+from controlplane.outbox.actions import nudge
+from controlplane.refusal import BadInput, NotFound
+from rollout.actions.evidence import count_window
+from rollout.actions.narrowing import publish_afterwards
+from rollout.actions.rulesets import publish
+from rollout.errors import FeatureUnknown, WindowNotOpenable
+from rollout.limits import WINDOW_PLACES_MOST
+from rollout.models import ActivateOn, Area, Feature, Window
+from rollout.models import WindowState as State
+from rollout.rules import window as rule
+
+CLOSING_TIME = Actor.automatic("closing time")
+
+
+@transaction.atomic
+def create_window(
+    feature: str,
+    *,
+    name: str,
+    question: str = "",
+    test: bool = False,
+    areas: Sequence[str] = (),
+    activate_on: str = ActivateOn.ANSWERED,
+    quota: int = 5,
+    depth_limit: int | None = None,
+    places: int = 1000,
+    root_budget: int = 1000,
+    min_grant_age_seconds: int = 0,
+    closes_at: datetime | None = None,
+    actor: Actor,
+    now: datetime,
+    reason: str = "",
+) -> Window:
+    """A scheduled window; nobody can invite through it until it is opened. Raises `NotFound` and `BadInput`."""
+    owner = Feature.objects.filter(key=feature).first()
+    if owner is None:
+        raise FeatureUnknown(feature)
+    chosen = list(Area.objects.filter(key__in=areas))
+    if missing := set(areas) - {area.key for area in chosen}:
+        raise NotFound(f"There is no area {', '.join(sorted(missing))}.")
+    if activate_on not in ActivateOn.values:
+        raise BadInput(f"Choose one of {', '.join(ActivateOn.values)}.", path="activate_on")
+    _check_number("places", places, 1)
+    _check_number("quota", quota, 0)
+    _check_number("root_budget", root_budget, 0)
+    _check_number("min_grant_age_seconds", min_grant_age_seconds, 0)
+    if depth_limit is not None:
+        _check_number("depth_limit", depth_limit, 0)
+    if closes_at is not None and closes_at <= now:
+        raise BadInput("A window closes in the future.", path="closes_at")
+    window = Window(
+        feature=owner,
+        name=name.strip()[:100] or f"Window of {now:%d %B %Y}",
+        question=question,
+        test=test,
+        activate_on=activate_on,
+        quota=quota,
+        depth_limit=depth_limit,
+        places=places,
+        root_budget=root_budget,
+        min_grant_age_seconds=min_grant_age_seconds,
+        closes_at=closes_at,
+    )
+    window.save()
+    window.areas.set(chosen)
+    detail = {
+        "feature": feature,
+        "areas": sorted(areas),
+        "activate_on": activate_on,
+        "quota": quota,
+        "depth_limit": depth_limit,
+        "places": places,
+        "root_budget": root_budget,
+        "min_grant_age_seconds": min_grant_age_seconds,
+        "closes_at": closes_at,
+        "test": test,
+    }
+    record("window.created", subject=_subject(window), actor=actor, now=now, reason=reason, detail=detail)
+    return window
+
+
+def _check_number(field: str, value: int, least: int) -> None:
+    if not least <= value <= WINDOW_PLACES_MOST:
+        raise BadInput(f"Give a number from {least} to {WINDOW_PLACES_MOST:,}.", path=field)
+
+
+@transaction.atomic
+def open_window(window_id: int, *, actor: Actor, now: datetime, reason: str = "") -> Window:
+    """Inviting is open from the commit on. Raises `NotFound`, and `WindowNotOpenable` unless it is scheduled."""
+    window = _locked(window_id)
+    if not rule.can_open(rule.WindowState(window.state)):
+        raise WindowNotOpenable(f"“{window.name}” is {window.state}: make another window to open inviting again.")
+    if window.closes_at is not None and window.closes_at <= now:
+        raise WindowNotOpenable(f"“{window.name}” should have closed at {window.closes_at:%d %B %Y %H:%M} UTC.")
+    window.state = State.OPEN
+    window.opened_at = now
+    window.save(update_fields=["state", "opened_at"])
+    record("window.opened", subject=_subject(window), actor=actor, now=now, reason=reason)
+    publish(actor, now, f"Opened the window “{window.name}”")
+    return window
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """`changed` is False when it had been closed before; `cancelled` counts the ringing invites that it ended."""
+
+    window: Window
+    changed: bool
+    cancelled: int
+
+
+def close_window(window_id: int, *, actor: Actor, now: datetime, reason: str = "") -> Closed:
+    """When this returns, the close is committed: nobody is granted through the window any more.
+
+    Its report is ordered in the same transaction. The ruleset, which only words depend on, is published afterwards.
+    Raises `NotFound`.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT closed, cancelled FROM rollout_close_window(%s)", [window_id])
+            changed, cancelled = cursor.fetchone()
+        window = Window.objects.filter(pk=window_id).first()
+        if window is None:
+            raise NotFound(f"There is no window {window_id}.")
+        if changed:
+            detail = {"cancelled": cancelled, "used": window.used}
+            record("window.closed", subject=_subject(window), actor=actor, now=now, reason=reason, detail=detail)
+            transaction.on_commit(nudge)
+    if changed:
+        publish_afterwards(actor, now=now, note=f"Closed the window “{window.name}”")
+    return Closed(window, changed, cancelled)
+
+
+def close_due(*, now: datetime) -> int:
+    """Closes every window whose closing time has come. Returns how many."""
+    due = Window.objects.filter(state=State.OPEN, closes_at__lte=now).order_by("id").values_list("id", flat=True)
+    return sum(close_window(each, actor=CLOSING_TIME, now=now, reason="Its time was over.").changed for each in due)
+
+
+@transaction.atomic
+def write_report(window_id: int, *, now: datetime) -> dict[str, Any]:
+    """Counts what a closed window did, and keeps it with the window. Writing it again gives the same numbers."""
+    window = _locked(window_id)
+    report = rule.report(count_window(window))
+    if window.report is None:
+        record("window.reported", subject=_subject(window), actor=CLOSING_TIME, now=now, detail=report)
+    window.report = report
+    window.save(update_fields=["report"])
+    return report
+
+
+def sweep(*, most: int) -> tuple[int, int]:
+    """Ends overdue reservations and gives places back: how many ended, and how many places were returned."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT ended, returned FROM rollout_sweep(%s)", [most])
+        ended, returned = cursor.fetchone()
+    return ended, returned
+
+
+def _locked(window_id: int) -> Window:
+    window = Window.objects.select_for_update(no_key=True).filter(pk=window_id).first()
+    if window is None:
+        raise NotFound(f"There is no window {window_id}.")
+    return window
+
+
+def _subject(window: Window) -> str:
+    return f"window:{window.pk} {window.name}"
