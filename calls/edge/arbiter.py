@@ -36,7 +36,7 @@ from controlplane.refusal import Refusal, TryAgain
 from .database import Database
 from .journal import Journal
 from .metrics import Metrics
-from .store import Reply, Store, Stored, StoreAway
+from .store import Reply, Store, StoreAway, Stored
 
 MOST_KNOWN = 50_000
 MOST_RACES = 16
@@ -100,7 +100,7 @@ class Arbiter:
         return Moved(after)
 
     async def apply(self, call: str, event: Event, *, from_memory: bool = True) -> Moved:
-        """Move the call by one event, and do what the rule asks for. Raises `StoreAway`, and `TryAgain` for an accept."""
+        """Move the call by one event, and do what the rule asks for. Raises `StoreAway`, and `TryAgain` for accepts."""
         stored = self.known.get(call) if from_memory else None
         fresh = False
         for _ in range(MOST_RACES):

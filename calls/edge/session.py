@@ -55,6 +55,7 @@ class Session:
         self.socket = socket
         self.epoch = ""
         self.numbering = Numbering()
+        self.owed = 0
         self.sent = 0
         self.ready = False
         self.behind = False
@@ -98,8 +99,11 @@ class Session:
 
     def tell_now(self, body: Mapping[str, Any], now_ms: int) -> None:
         """An event that the inbox can't take now: it gets the next number that the phone hasn't seen."""
+        if self.sent > self.numbering.until:
+            self.numbering.skew = 0  # what an earlier silence took was made up for
         self.numbering.skew += 1
         self.numbering.until = FOREVER
+        self.owed += 1
         entry = Entry(0, now_ms, orjson.dumps(body))
         self.send(event_frame(entry, self.numbering.shown(self.sent), now_ms))
 
@@ -107,7 +111,7 @@ class Session:
         """The inbox came back empty, and counts from 1 again; the phone's numbers go on."""
         self.numbering.skew += self.sent
         self.numbering.until = FOREVER
-        self.sent = self.acked = 0
+        self.sent = self.acked = self.owed = 0
         self.rings.clear()
 
     async def _write(self) -> None:

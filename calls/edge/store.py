@@ -1,7 +1,7 @@
 """Everything that the edge keeps in Redis: calls, inboxes, deadlines, places, epoch. Redis may be empty at any moment.
 
-No command takes longer than `PATIENCE`: a silent Redis is `StoreAway`, and after one such silence the next commands fail
-at once for a moment, so that nobody queues up behind it.
+No command takes longer than `PATIENCE`: a silent Redis is `StoreAway`, and after one such silence the next commands
+fail at once for a moment, so that nobody queues up behind it.
 """
 
 from __future__ import annotations
@@ -230,6 +230,10 @@ class Store:
         older = await self.run(self.redis.get(pair_key(one, other)))
         return older.decode() if older else None
 
+    async def unpair(self, one: str, other: str, call: str) -> None:
+        """A lock whose call is over goes, unless another call holds it by now."""
+        await self.script("detach", [pair_key(one, other)], [call])
+
     async def answer(self, key: str) -> bytes | None:
         said: bytes | None = await self.run(self.redis.get(key))
         return said
@@ -240,8 +244,22 @@ class Store:
     async def ring(self, edge: str, message: str) -> None:
         await self.run(self.redis.publish(f"rc:bell:{edge}", message))
 
-    async def report(self, report: Mapping[str, Any]) -> None:
+    async def report(self, report: Mapping[str, Any], stale_ms: int) -> None:
+        """Tell this edge's load; reports of edges that have been gone for long are taken away."""
         await self.run(self.redis.hset("rc:edges", self.edge, orjson.dumps(report).decode()))
+        for edge, raw in (await self.run(self.redis.hgetall("rc:edges"))).items():
+            if orjson.loads(raw).get("at", 0) < report["at"] - stale_ms:
+                await self.run(self.redis.hdel("rc:edges", edge))
+
+    async def sign_off(self) -> None:
+        await self.run(self.redis.hdel("rc:edges", self.edge))
+
+    async def settle_down(self, places: Mapping[str, str]) -> None:
+        """Note again where sockets are (device → session), after Redis came back empty."""
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for device, session in places.items():
+                pipe.set(f"rc:where:{device}", f"{self.edge}|{session}", ex=WHERE_SECONDS)
+            await self.run(pipe.execute())
 
     async def close(self) -> None:
         await self.redis.aclose()

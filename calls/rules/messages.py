@@ -18,7 +18,6 @@ FRAME_BYTES = 64 * 1024
 MOST_DEVICES = 32
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _B64 = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
-_PHONE = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 
 
 class Unreadable(ValueError):
@@ -34,7 +33,7 @@ class Kind(StrEnum):
 
     UUID = "a UUID in lower case"
     TEXT = "text of 1 to 200 characters"
-    TOKEN = "an access token"
+    TOKEN = "an access token"  # noqa: S105
     WHOLE = "a whole number from 0 to 2^53"
     BLOB = "base64url without padding, at most 16 KiB"
     BLOBS = "an object of 1 to 32 members: device id → base64url without padding, at most 16 KiB each"
@@ -175,7 +174,9 @@ EVENTS: tuple[Message, ...] = (
     ),
     Message("ringing", "To the caller: a device rings.", (CALL, Field("device", Kind.UUID))),
     Message("accepted", "To the caller: answered.", (CALL, Field("device", Kind.UUID), Field("blob", Kind.BLOB))),
-    Message("relay", "A sealed message from the other end.", (CALL, Field("device", Kind.UUID), Field("blob", Kind.BLOB))),
+    Message(
+        "relay", "A sealed message from the other end.", (CALL, Field("device", Kind.UUID), Field("blob", Kind.BLOB))
+    ),
     Message("connected", "Both ends say that media flows.", (CALL,)),
     Message(
         "ended",
@@ -187,7 +188,11 @@ EVENTS: tuple[Message, ...] = (
             Field("words", Kind.SHOWN, "the same in whole sentences"),
         ),
     ),
-    Message("missed", "A call came while this device was away.", (CALL, Field("from", Kind.SHOWN), Field("media", Kind.MEDIA))),
+    Message(
+        "missed",
+        "A call came while this device was away.",
+        (CALL, Field("from", Kind.SHOWN), Field("media", Kind.MEDIA)),
+    ),
     Message(
         "grant",
         "A feature was turned on for this person.",
@@ -271,6 +276,6 @@ def _callee(value: Any, path: str) -> dict[str, str]:
     if "subscriber" in value:
         return {"subscriber": _check(Kind.UUID, value["subscriber"], f"{path}/subscriber")}
     phone = value.get("phone")
-    if not isinstance(phone, str) or _PHONE.fullmatch(phone) is None:
-        raise Unreadable(f"{path}/phone", "a phone number in international form, such as +493012345678")
+    if not isinstance(phone, str) or not 1 <= len(phone) <= 64:
+        raise Unreadable(f"{path}/phone", "a phone number with its country code, such as +49 30 12345678")
     return {"phone": phone}

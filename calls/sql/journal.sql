@@ -24,5 +24,14 @@ BEGIN
         version = excluded.version
     WHERE c.version < excluded.version;
     GET DIAGNOSTICS v_written = ROW_COUNT;
+    INSERT INTO rollout_callevidence AS e (call, feature, area, "window", setup_ms, reason, at)
+    SELECT DISTINCT ON (r.id) r.id, r.feature, r.area, r."window", r.setup_ms, coalesce(r.reason, ''),
+        to_timestamp(r.created_at / 1000.0)
+    FROM jsonb_to_recordset(p_rows) AS r(
+        id uuid, feature text, area text, "window" bigint, setup_ms bigint, reason text, created_at bigint,
+        version integer)
+    ORDER BY r.id, r.version DESC
+    ON CONFLICT (call) DO UPDATE SET
+        setup_ms = coalesce(excluded.setup_ms, e.setup_ms), reason = coalesce(nullif(excluded.reason, ''), e.reason);
     RETURN v_written;
 END $$;

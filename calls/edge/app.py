@@ -1,0 +1,113 @@
+"""`manage.py edge`: the process that phones talk to. Signaling, decisions, and one base URL for everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+import orjson
+import structlog
+import uvloop
+from aiohttp import web
+
+from calls.rules.messages import FRAME_BYTES
+from controlplane import logs
+from controlplane.env import BadSetting, load
+from controlplane.refusal import NotFound, Refusal, TryAgain
+from rollout import me, ofrep
+from rollout.desk import Counter
+
+from .edge import Edge
+from .errors import BodyTooLarge, MethodNotAllowed
+from .rest import as_problem
+from .store import StoreAway
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+log = structlog.get_logger("edge")
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every refusal becomes problem details here, and nowhere else."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return as_problem(orjson.dumps(refusal.as_problem()))
+    except StoreAway:
+        refused = TryAgain("The signaling store can't be reached. Try again in a moment.")
+        return as_problem(orjson.dumps(refused.as_problem()))
+    except web.HTTPNotFound:
+        return as_problem(orjson.dumps(NotFound("There is nothing at this address.").as_problem()))
+    except web.HTTPMethodNotAllowed:
+        return as_problem(orjson.dumps(MethodNotAllowed("This address doesn't take this method.").as_problem()))
+    except web.HTTPRequestEntityTooLarge:
+        return as_problem(orjson.dumps(BodyTooLarge("The body may have at most 64 KiB.").as_problem()))
+    except web.HTTPException:
+        raise
+    except Exception:
+        log.exception("request.failed", path=request.path)
+        failed = TryAgain("Something went wrong on our side. Try again in a moment.")
+        return as_problem(orjson.dumps(failed.as_problem()))
+
+
+def build(edge: Edge) -> web.Application:
+    """The application of one edge; starting and stopping it starts and stops the edge."""
+    app = web.Application(middlewares=[problems], client_max_size=FRAME_BYTES + 1024)
+    counter = Counter(edge)
+    app.add_routes([web.get("/v1/signal", edge.sockets.handle), *edge.rest.routes()])
+    app.add_routes([*ofrep.routes(edge, counter), *me.routes(edge, counter)])
+    app.add_routes([*edge.forward.routes(), *edge.pages.routes()])
+
+    async def started(_: web.Application) -> None:
+        await edge.start()
+
+    async def stopping(_: web.Application) -> None:
+        await edge.stop()
+
+    app.on_startup.append(started)
+    app.on_shutdown.append(stopping)
+    return app
+
+
+async def serve(edge: Edge) -> int:
+    """Serve until SIGTERM or Ctrl-C."""
+    env = edge.env
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(ending, done.set)
+    runner = web.AppRunner(build(edge), access_log=None, shutdown_timeout=2, handler_cancellation=False)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, env.host, env.port, backlog=2048).start()
+    except OSError as error:
+        log.error("edge.not_started", why=f"{env.host}:{env.port} can't be used ({error.strerror}). Set PORT.")
+        with contextlib.suppress(Exception):
+            await runner.cleanup()
+        return 1
+    log.info("edge.started", name=edge.name, address=f"http://{env.host}:{env.port}")
+    await done.wait()
+    await runner.cleanup()
+    log.info("edge.stopped", name=edge.name)
+    return 0
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    try:
+        env = load()
+    except BadSetting as error:
+        print(error, file=sys.stderr)
+        return 2
+    logs.configure("edge", json=env.log_json)
+
+    async def run() -> int:
+        return await serve(Edge(env))
+
+    return uvloop.run(run())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,194 @@
+"""One edge, put together: its stores, the calls, the sockets, and the desk where decisions are asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from psycopg import AsyncConnection
+from redis.asyncio import Redis
+
+from calls.rules.call import Timers
+from controlplane.embedded import database_url, redis_url
+from controlplane.env import Env
+from controlplane.keys import Keys
+from controlplane.refusal import NotAuthenticated
+from rollout.feed import OVERLAP, Feed
+from rollout.ruleset import Rulesets
+from rollout.watch import Watcher
+from rollout.words import say
+
+from .answers import Answers
+from .arbiter import Arbiter
+from .database import Database
+from .forward import Forward
+from .inbox import Inboxes
+from .journal import Journal
+from .limits import Limits
+from .metrics import Metrics
+from .operations import Operations
+from .pages import Pages
+from .placing import Placing
+from .report import Report, watch_lag
+from .rest import Rest
+from .sockets import Sockets
+from .store import Store, StoreAway
+from .tokens import Token, Tokens
+from .watch import Watch
+
+SNAPSHOT = "ruleset.snapshot"
+FIRST_EPOCH_TRIES = 50
+log = structlog.get_logger("edge")
+
+
+def timers_of(env: Env) -> Timers:
+    return Timers(
+        route=round(env.route_seconds * 1000),
+        ring=round(env.ring_seconds * 1000),
+        setup=round(env.setup_seconds * 1000),
+        accepting=round(env.accepting_seconds * 1000),
+        alive=round(env.alive_seconds * 1000),
+    )
+
+
+def origins_of(env: Env) -> frozenset[str]:
+    """Pages that may open a signaling socket: our own, and those that the deployment names."""
+    own = {env.public_url}
+    if env.host in ("127.0.0.1", "localhost", "::1"):
+        own |= {f"http://127.0.0.1:{env.port}", f"http://localhost:{env.port}"}
+    return frozenset(own | {origin.rstrip("/") for origin in env.allowed_origins})
+
+
+def clock() -> int:
+    """Now, in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Edge:
+    """Also the desk of `rollout.desk`: it says who asks and reads what decisions need."""
+
+    def __init__(self, env: Env, *, name: str | None = None) -> None:
+        self.env = env
+        self.keys = Keys(env.secret)
+        self.name = name or f"edge-{secrets.token_hex(4)}"
+        self.metrics = Metrics()
+        self.rulesets = Rulesets(self.keys.ruleset.verify_key, env.data / SNAPSHOT)
+        self.feed = Feed(env.token_seconds + env.token_grace_seconds + OVERLAP)
+        self.database = Database(database_url(env))
+        self.store = Store(redis_url(env), self.name)
+        self.limits = Limits(self.store)
+        self.journal = Journal(self.database, self.metrics, self.keys.pseudonym)
+        self.arbiter = Arbiter(self.store, self.database, self.journal, self.metrics, timers_of(env), clock)
+        self.inboxes = Inboxes(self.store, self.arbiter, clock)
+        self.tokens = Tokens(self.keys.token_public, self.keys.token_key_id)
+        self.placing = Placing(env, self.keys, self.arbiter, self.limits, self.rulesets, self.feed, say)
+        self.operations = Operations(self.arbiter, self.placing)
+        self.answers = Answers(self.operations, self.metrics)
+        web_host = "127.0.0.1" if env.host in ("0.0.0.0", "::") else env.host  # noqa: S104
+        self.forward = Forward(f"http://{web_host}:{env.console_port}", self.limits)
+        self.sockets = Sockets(
+            origins=origins_of(env),
+            tokens=self.tokens,
+            is_revoked=self.feed.is_revoked,
+            grace=self.grace,
+            store=self.store,
+            inboxes=self.inboxes,
+            answers=self.answers,
+            metrics=self.metrics,
+            rates=self.limits,
+        )
+        self.rest = Rest(self.sockets, self.read_token, self.operations, self.answers, self.inboxes, self.limits)
+        self.pages = Pages(self.arbiter, self.metrics, self.placing, env.public_url)
+        self.report = Report(self.store, self.arbiter, self.inboxes, self.rulesets, env.edge_report_seconds)
+        self.watch = Watch(self.store, self.arbiter, self.inboxes, self.sockets, self.placing)
+        self._watcher_redis: Redis = Redis.from_url(self.store.url, socket_connect_timeout=1)
+        self.watcher = Watcher(env, self.rulesets, self.feed, self._connect, self._watcher_redis)
+        self.watcher.on_ruleset.append(self.watch.ruleset_changed)
+        self.watcher.on_feed.append(self.watch.feed_changed)
+        self._running: list[asyncio.Task[None]] = []
+
+    # the desk
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        return self.env.allowed_origins
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def grace(self) -> int:
+        """Seconds that a token is honoured past its expiry: some only while phones can't refresh theirs."""
+        can_refresh = self.forward.reachable and self.database.available
+        return 0 if can_refresh else self.env.token_grace_seconds
+
+    def read_token(self, raw: str) -> Token:
+        token = self.tokens.read(raw, time.time(), self.grace())
+        if self.feed.is_revoked(token.device):
+            raise NotAuthenticated("This device was signed out: register again.")
+        return token
+
+    async def read_party(self, subscriber: str) -> Mapping[str, Any] | None:
+        row = await self.database.row("SELECT rollout_party(%s)", (subscriber,))
+        return row[0] if row else None
+
+    async def read_invites(self, subscriber: str) -> Mapping[str, Any] | None:
+        row = await self.database.row("SELECT rollout_invites_left(%s)", (subscriber,))
+        return row[0] if row else None
+
+    # life
+
+    async def start(self) -> None:
+        """Everything runs afterwards. Redis and PostgreSQL may still be on their way up, or away."""
+        await self.forward.open()
+        for _ in range(FIRST_EPOCH_TRIES):
+            try:
+                self.sockets.epoch = self.placing.epoch = await self.store.epoch()
+                break
+            except StoreAway:
+                await asyncio.sleep(0.2)
+        work = {
+            "bells": self.watch.bells(),
+            "sweep": self.watch.sweep(),
+            "epochs": self.watch.epochs(),
+            "journal": self.journal.run(),
+            "report": self.report.run(),
+            "lag": watch_lag(self.arbiter),
+            "watcher": self.watcher.run(),
+        }
+        for name, running in work.items():
+            task = asyncio.create_task(running, name=name)
+            task.add_done_callback(_cry)
+            self._running.append(task)
+
+    async def stop(self) -> None:
+        """Phones are told to connect again, what waits is written, nothing of this edge stays in Redis."""
+        await self.sockets.close()
+        await self.arbiter.drain(2)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        self._running.clear()
+        try:
+            await asyncio.wait_for(self.journal.flush(), 2)
+            await self.store.sign_off()
+        except (StoreAway, TimeoutError):
+            pass
+        await self.forward.close()
+        await self.database.close()
+        await self._watcher_redis.aclose()
+        await self.store.close()
+
+    async def _connect(self) -> AsyncConnection[Any]:
+        return await AsyncConnection.connect(
+            self.database.url, autocommit=True, connect_timeout=2, application_name="rollcall edge watch"
+        )
+
+
+def _cry(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("task.died", task=task.get_name(), why=repr(task.exception()))

@@ -1,0 +1,74 @@
+"""Hands registration, tokens and profiles on to web, so that phones need one base URL. Cookies stop here."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, web
+
+from calls.rules.messages import FRAME_BYTES
+from controlplane.refusal import BadInput, TryAgain
+
+from .limits import FORWARD, Limits
+
+PASSED_ON = ("Authorization", "Content-Type", "Accept", "Accept-Language", "Idempotency-Key", "User-Agent")
+PASSED_BACK = ("Content-Type", "Retry-After", "Location", "ETag", "Cache-Control")
+SECONDS = 10.0
+DOUBT_SECONDS = 60.0
+PATHS = (
+    r"/v1/{path:registration(?:/.*)?}",
+    r"/v1/{path:tokens/.*}",
+    r"/v1/{path:device-list}",
+    r"/v1/{path:me}",
+    r"/v1/{path:me/.*}",
+)
+log = structlog.get_logger("edge")
+
+
+class Forward:
+    def __init__(self, target: str, limits: Limits) -> None:
+        self.target = target
+        self.limits = limits
+        self._failed_at: float | None = None
+        self._session: ClientSession | None = None
+
+    @property
+    def reachable(self) -> bool:
+        """Whether web answered lately: while it doesn't, phones can't refresh their tokens."""
+        return self._failed_at is None or time.monotonic() - self._failed_at > DOUBT_SECONDS
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.route("*", path, self.handle) for path in PATHS]
+
+    async def open(self) -> None:
+        self._session = ClientSession(
+            timeout=ClientTimeout(total=SECONDS, connect=2), cookie_jar=DummyCookieJar(), auto_decompress=False
+        )
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """The answer of web, with what a phone may see of it. Raises `TryAgain` when there is none."""
+        assert self._session is not None
+        await self.limits.spend(FORWARD, request.remote or "")
+        if (request.content_length or 0) > FRAME_BYTES:
+            raise BadInput("The body may have at most 64 KiB.")
+        body = await request.read()
+        headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+        headers["X-Forwarded-For"] = request.remote or ""
+        headers["X-Forwarded-Proto"] = request.scheme
+        try:
+            async with self._session.request(
+                request.method, f"{self.target}{request.rel_url}", data=body, headers=headers, allow_redirects=False
+            ) as answer:
+                content = await answer.read()
+        except (TimeoutError, ClientError, OSError) as error:
+            self._failed_at = time.monotonic()
+            log.warning("web.unreachable", why=type(error).__name__)
+            raise TryAgain("Accounts can't be reached right now. Try again in a moment.") from error
+        self._failed_at = time.monotonic() if answer.status == 503 else None
+        back = {name: answer.headers[name] for name in PASSED_BACK if name in answer.headers}
+        return web.Response(body=content, status=answer.status, headers=back)

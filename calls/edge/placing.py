@@ -1,0 +1,359 @@
+"""Placing a call: `prepare` asks whether it may be, `invite` takes the reservation and makes the phones ring."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import structlog
+from nacl.secret import SecretBox
+
+from calls.rules.call import Finished, Invited, Meeting, meet
+from calls.rules.ending import Reason
+from calls.rules.news import feature_name, grant_event
+from calls.rules.profile import for_network
+from calls.rules.reach import WANTS_GRANT, Reach, Shown, grant_fact, judge, with_grant
+from calls.turn import ice_servers
+from controlplane.accounts.rules.phone import parse_phone
+from controlplane.env import Env
+from controlplane.keys import Keys
+from controlplane.refusal import BadInput, Refusal, TryAgain
+from rollout.feed import Feed
+from rollout.party import party_of_token
+from rollout.rules.decision import Cause, Decision, Party, decide
+from rollout.rules.feature import Switch
+from rollout.rules.invite import CALLEE_ONLY, Outcome
+from rollout.ruleset import Rulesets
+
+from .arbiter import Arbiter
+from .errors import CannotBeCalledNow, Glare, NotEnabled, Stopped
+from .limits import INVITE, PREPARE, Limits
+from .store import Reply
+from .tickets import TICKET_MS, BadTicket, Ticket, TicketExpired, TicketSpent, unseal
+from .tokens import Token
+
+FEATURES: Mapping[str, str] = {"audio": "voice-calls"}
+REFUSAL_FLOOR = 0.06
+LIFETIME_SECONDS = 60
+MOST_MEETINGS = 3
+ROUTING = b'{"state":"routing"}'
+log = structlog.get_logger("edge")
+
+Explain = Callable[[Decision], str]
+
+
+class Placing:
+    def __init__(
+        self, env: Env, keys: Keys, arbiter: Arbiter, limits: Limits, rulesets: Rulesets, feed: Feed, explain: Explain
+    ) -> None:
+        self.env = env
+        self.keys = keys
+        self.box: SecretBox = keys.ticket
+        self.arbiter = arbiter
+        self.limits = limits
+        self.rulesets = rulesets
+        self.feed = feed
+        self.explain = explain
+        self.epoch = ""
+
+    # prepare
+
+    async def prepare(self, token: Token, fields: Mapping[str, Any], started: float) -> dict[str, Any]:
+        """A ticket and what the phone needs to place the call. Refusals about the callee take the same time for all."""
+        media = fields.get("media", "audio")
+        feature = FEATURES[media]
+        self.require_on(feature)
+        await self.limits.spend(PREPARE, token.subscriber)
+        phone_hash, subscriber, country = self._callee(fields["callee"])
+        mine = self._own_decision(token, feature)
+        row = await self.arbiter.database.row(
+            "SELECT calls_prepare(%s, %s, %s, %s, %s)", (feature, token.subscriber, phone_hash, subscriber, country)
+        )
+        read = row[0] if row else None
+        if read is None:
+            raise TryAgain
+        caller_grant = self._require_enabled(token, feature, mine, read)
+        listed, body, signature = _device_list(read["callee"])
+        reach = judge(self.rulesets.current, feature, token.subscriber, read, listed)
+        if reach.outcome != Outcome.OK:
+            self.arbiter.spawn(self._record_refusal(token, feature, reach, read, phone_hash))
+            raise await self._not_before_floor(reach.shown, started)
+        return self._prepared(token, media, reach, read, caller_grant, (body, signature))
+
+    def _prepared(
+        self,
+        token: Token,
+        media: str,
+        reach: Reach,
+        read: Mapping[str, Any],
+        caller_grant: str | None,
+        signed: tuple[str, str],
+    ) -> dict[str, Any]:
+        callee, call, now = read["callee"], str(uuid.uuid4()), self.arbiter.clock()
+        ticket = Ticket(
+            call=call,
+            feature=FEATURES[media],
+            media=media,
+            area=callee["area"] or "unknown",
+            caller=token.subscriber,
+            caller_device=token.device,
+            phone=self.keys.unseal_phone(base64.b64decode(read["caller_phone_sealed"])),
+            callee=callee["id"],
+            devices=reach.devices,
+            activates=reach.activates,
+            caller_grant=caller_grant,
+            window=reach.shown.window,
+            made_at=now,
+            epoch=self.epoch,
+        )
+        return {
+            "call": call,
+            "ticket": ticket.seal(self.box),
+            "expires_in": TICKET_MS // 1000,
+            "callee": {
+                "subscriber": callee["id"],
+                "list": signed[0],
+                "signature": signed[1],
+                "devices": list(reach.devices),
+            },
+            "ice_servers": self.ice_servers(call, token.device),
+            "profile": for_network(None).as_json(),
+            "ring_seconds": round(self.env.ring_seconds),
+        }
+
+    def _callee(self, callee: Mapping[str, str]) -> tuple[bytes | None, str | None, str | None]:
+        if "subscriber" in callee:
+            return None, callee["subscriber"], None
+        number = parse_phone(callee["phone"], unassigned=True)
+        return self.keys.phone_hash(number.e164), None, number.country
+
+    # who may
+
+    def require_on(self, feature: str) -> None:
+        """Raises `Stopped` while the feature is off or killed: no new calls, for anybody."""
+        compiled = self.rulesets.current.features.get(feature)
+        if compiled is None:
+            raise NotEnabled(
+                f"{feature_name(feature)} are not offered by this service.",
+                extra={
+                    "cause": "unknown_feature",
+                    "words": f"{feature_name(feature)} are not offered by this service.",
+                },
+            )
+        if compiled.feature.switch is not Switch.ON:
+            raise Stopped(
+                f"{feature_name(feature)} are stopped for everybody at the moment. Try again later.",
+                extra={"cause": "killed" if compiled.feature.switch is Switch.KILLED else "switched_off"},
+            )
+
+    def is_stopped(self, feature: str, created_at: int) -> bool:
+        """Whether a call that began then has been told to stop."""
+        compiled = self.rulesets.current.features.get(feature)
+        stop = compiled.feature.stop_calls_before if compiled else None
+        return stop is not None and created_at < stop
+
+    def _own_decision(self, token: Token, feature: str) -> Decision:
+        mine = decide(self.rulesets.current, feature, party_of_token(token, self.feed), datetime.now(UTC))
+        if not mine.enabled and mine.cause not in WANTS_GRANT:
+            raise self._not_enabled(mine)
+        return mine
+
+    def _require_enabled(self, token: Token, feature: str, mine: Decision, read: Mapping[str, Any]) -> str | None:
+        """The caller's own grant by PostgreSQL's word, which may be newer than the token. Raises `NotEnabled`."""
+        grant = read["invite"]["caller"]["grant"]
+        if mine.enabled and (grant is not None or mine.cause in (Cause.LAUNCHED, Cause.RULE)):
+            return str(grant["id"]) if grant else None
+        party = party_of_token(token, self.feed)
+        if grant is None:
+            grants = {key: value for key, value in party.grants.items() if key != feature}
+            again = decide(
+                self.rulesets.current, feature, Party(party.subscriber, party.traits, grants), datetime.now(UTC)
+            )
+        else:
+            held = grant_fact({**grant, "src": "operator", "at": grant["at"] / 1000})
+            again = decide(self.rulesets.current, feature, with_grant(party, feature, held), datetime.now(UTC))
+        if not again.enabled:
+            raise self._not_enabled(again)
+        return str(grant["id"]) if grant else None
+
+    def _not_enabled(self, decision: Decision) -> NotEnabled:
+        words = self.explain(decision)
+        return NotEnabled(words, extra={"cause": decision.cause, "words": words})
+
+    async def _not_before_floor(self, shown: Shown, started: float) -> CannotBeCalledNow:
+        await asyncio.sleep(max(0.0, started + REFUSAL_FLOOR - time.monotonic()))
+        return CannotBeCalledNow(shown.window, shown.invite, shown.retry_at)
+
+    async def _record_refusal(
+        self, token: Token, feature: str, reach: Reach, read: Mapping[str, Any], phone_hash: bytes | None
+    ) -> None:
+        window = (read["invite"]["window"] or {}).get("id")
+        detail = {"cause": reach.cause, "at": "prepare", "shown": reach.shown.invite}
+        if window is not None:
+            detail["window"] = window
+        callee = read["callee"]["id"] if read["callee"] else None
+        try:
+            await self.arbiter.database.row(
+                "SELECT rollout_refuse(%s, %s, %s, %s, %s, %s, %s::jsonb)",
+                (
+                    feature, str(uuid.uuid4()), token.subscriber, callee, phone_hash, str(reach.outcome),
+                    orjson.dumps(detail).decode(),
+                ),
+            )  # fmt: skip
+        except Refusal:
+            log.warning("refusal.not_recorded", outcome=str(reach.outcome))
+
+    # invite
+
+    async def invite(self, token: Token, fields: Mapping[str, Any], request: str, started: float) -> dict[str, Any]:
+        """Take the reservation when the call turns calling on, then make the callee's devices ring."""
+        ticket = self._ticket(token, fields)
+        self.require_on(ticket.feature)
+        self._require_not_revoked(ticket)
+        await self.limits.spend(INVITE, token.subscriber)
+        await self._meet(ticket)
+        pending, grant, window = await self._reserve(ticket, started)
+        event = Invited(
+            call=ticket.call,
+            feature=ticket.feature,
+            media=ticket.media,
+            area=ticket.area,
+            caller=ticket.caller,
+            caller_device=ticket.caller_device,
+            callee=ticket.callee,
+            rings={device: self._ring(ticket, fields, device, pending) for device in fields["blobs"]},
+            pending=pending,
+            window=window,
+            grant=grant,
+            caller_grant=ticket.caller_grant,
+        )
+        reply = Reply(f"rc:res:{token.device}:{request}", ROUTING) if request else None
+        try:
+            for _ in range(MOST_MEETINGS):
+                moved = await self.arbiter.begin(ticket.call, event, reply)
+                if moved.call is not None:
+                    break
+                if moved.older == ticket.call:
+                    pending = False  # the reservation is the running call's
+                    raise TicketSpent("This call was placed already: ask for a new ticket with prepare.")
+                await self._meet(ticket)
+            else:
+                raise TryAgain
+        except BaseException:
+            if pending:
+                self.arbiter.spawn(self.arbiter.release(ticket.feature, ticket.call, "not_placed"))
+            raise
+        if moved.again is None:
+            self.arbiter.attempted(ticket.area)
+        try:
+            self.require_on(ticket.feature)
+        except Stopped:  # the switch was thrown while this invite was on its way
+            await self.arbiter.apply(ticket.call, Finished(Reason.STOPPED))
+            raise
+        return {"state": "routing"}
+
+    def _require_not_revoked(self, ticket: Ticket) -> None:
+        """Memory alone never refuses for want of a grant, but a revocation that is newer than the ticket does."""
+        since = ticket.made_at / 1000
+        for row in self.feed.facts_for(ticket.caller, since):
+            if row.kind == "grant.revoked" and str(row.payload.get("grant")) == ticket.caller_grant:
+                name = feature_name(ticket.feature)
+                words = f"{name} were taken back from you."
+                raise NotEnabled(words, extra={"cause": "waiting_for_launch", "words": words})
+
+    def _ticket(self, token: Token, fields: Mapping[str, Any]) -> Ticket:
+        ticket = unseal(self.box, fields["ticket"], fields["call"], token.device)
+        if ticket.caller_device != token.device or ticket.caller != token.subscriber:
+            raise BadTicket("The ticket belongs to another device: ask for a new one with prepare.")
+        if self.arbiter.clock() - ticket.made_at > TICKET_MS:
+            raise TicketExpired("Ask for a new ticket with prepare.")
+        for device in fields["blobs"]:
+            if device not in ticket.devices:
+                raise BadInput("Only the devices that prepare named can be called.", path=f"/blobs/{device}")
+        return ticket
+
+    async def _meet(self, ticket: Ticket) -> None:
+        """An older call of the same two people: in glare it wins, otherwise this one takes its place."""
+        older = await self.arbiter.store.pair(ticket.caller, ticket.callee)
+        if older is None or older == ticket.call:
+            return
+        call = await self.arbiter.look(older)
+        if call is None or call.over:
+            await self.arbiter.store.unpair(ticket.caller, ticket.callee, older)
+        elif meet(call, ticket.caller, self.arbiter.clock()) is Meeting.GLARE:
+            self.arbiter.metrics.ended.labels(Reason.GLARE_MERGED).inc()
+            raise Glare("The other person is calling you: answer that call.", extra={"call": older})
+        else:
+            await self.arbiter.apply(older, Finished(Reason.REPLACED))
+
+    async def _reserve(self, ticket: Ticket, started: float) -> tuple[bool, dict[str, Any] | None, str | None]:
+        """(a reservation is pending, the grant event when the offer already grants, the window's id)."""
+        if not ticket.activates:
+            return False, None, None
+        env = self.env
+        ttl = timedelta(seconds=env.route_seconds + env.ring_seconds + 3 * env.accepting_seconds)
+        row = await self.arbiter.database.row(
+            "SELECT outcome, detail FROM rollout_reserve(%s, %s, %s, %s, %s)",
+            (ticket.feature, ticket.call, ticket.caller, ticket.callee, ttl),
+        )
+        outcome, detail = row or (Outcome.NO_RESERVATION, {})
+        detail = detail or {}
+        window = str(detail["window"]) if detail.get("window") else None
+        if outcome == Outcome.RESERVED:
+            return True, None, window
+        if outcome == Outcome.GRANTED:
+            return False, grant_event(ticket.feature, detail["grant"], "invite"), window
+        if outcome == Outcome.ALREADY:
+            return False, None, None
+        state = {"state": "closed"} if outcome == Outcome.WINDOW_CLOSED else ticket.window
+        invite = Outcome.OK if outcome in CALLEE_ONLY else outcome
+        raise await self._not_before_floor(Shown(dict(state), str(invite), detail.get("retry_at")), started)
+
+    def _ring(self, ticket: Ticket, fields: Mapping[str, Any], device: str, activates: bool) -> dict[str, Any]:
+        caller = {
+            "subscriber": ticket.caller,
+            "device": ticket.caller_device,
+            "phone": ticket.phone,
+            "list": fields["list"],
+            "signature": fields["signature"],
+        }
+        return {
+            "call": ticket.call,
+            "from": caller,
+            "media": ticket.media,
+            "blob": fields["blobs"][device],
+            "activates": activates,
+            "ice_servers": self.ice_servers(ticket.call, device),
+            "ring_ms": round(self.env.ring_seconds * 1000),
+            "lifetime": LIFETIME_SECONDS,
+            "ticket": fields["ticket"],
+        }
+
+    def ice_servers(self, call: str, device: str) -> list[dict[str, Any]]:
+        return ice_servers(
+            self.env.turn_urls,
+            self.env.turn_secret,
+            key=self.keys.pseudonym,
+            call=call,
+            device=device,
+            now=int(time.time()),
+        )
+
+
+def _device_list(callee: Mapping[str, Any] | None) -> tuple[frozenset[str], str, str]:
+    """The devices of the signed list, and the list and its signature in base64url."""
+    if callee is None or callee["list"] is None:
+        return frozenset(), "", ""
+    body, signature = base64.b64decode(callee["list"]["body"]), base64.b64decode(callee["list"]["signature"])
+    devices = frozenset(str(device["id"]) for device in orjson.loads(body)["devices"])
+    return devices, _b64url(body), _b64url(signature)
+
+
+def _b64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
