@@ -136,7 +136,9 @@ async def _sign_in(options: argparse.Namespace, phone: Phone, commands: Commands
         return
 
     async def code(expires_in: int) -> str:
-        return str(options.code or await (commands.ask_code if commands else _typed)(expires_in))
+        if options.code:
+            return str(options.code)
+        return await commands.ask_code(expires_in) if commands else await _typed(expires_in)
 
     device = Device(**{name: getattr(options, name) for name in Device().as_json()})
     await phone.register(options.phone, device, carrier=options.carrier, name=options.name, code=code)

@@ -1,6 +1,7 @@
 """A phone driven by commands on its standard input: `manage.py phone --url … --folder … --json run`.
 
-One JSON object per line goes in (or a single word: `answer`, `decline`, `hangup`, `quit`, …). Each may carry `"ref"`, which the events that it causes carry too.
+One JSON object per line goes in (or a single word: `answer`, `decline`, `hangup`, `quit`, …). Each may carry `"ref"`,
+which the events that it causes carry too.
 
     {"do": "call", "to": "+49…", "seconds": 3, "tone": 523, "wav": "in.wav", "record": "out.wav"}
         all but `to` (or `subscriber`) optional; `seconds` after the call stands this phone hangs up

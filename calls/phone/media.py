@@ -17,7 +17,14 @@ from urllib.parse import urlsplit
 
 import aioice.ice
 import aiortc.codecs
-from aiortc import RTCBundlePolicy, RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCIceCandidate,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.codecs.opus import OpusEncoder
 from aiortc.rtcdtlstransport import certificate_digest
 
@@ -95,13 +102,33 @@ class Connection:
     async def answer(self, offer: Session) -> Session:
         self._prepare()
         self._expected = offer.fp
-        await self.peer.setRemoteDescription(RTCSessionDescription(sdp=offer.as_sdp(), type="offer"))
+        await self._remote(offer, "offer")
         await self._describe(await self.peer.createAnswer())
         return from_sdp(self.peer.localDescription.sdp, Setup.ACTIVE)
 
     async def take_answer(self, answer: Session) -> None:
         self._expected = answer.fp
-        await self.peer.setRemoteDescription(RTCSessionDescription(sdp=answer.as_sdp(), type="answer"))
+        await self._remote(answer, "answer")
+
+    async def _remote(self, session: Session, kind: str) -> None:
+        await self.peer.setRemoteDescription(RTCSessionDescription(sdp=session.as_sdp(), type=kind))
+        # With one bundled transport aiortc takes the candidates of the last section alone, where there are none.
+        for found in session.cands:
+            await self.peer.addIceCandidate(
+                RTCIceCandidate(
+                    component=1,
+                    foundation=found.found,
+                    ip=found.ip,
+                    port=found.port,
+                    priority=found.prio,
+                    protocol="udp",
+                    type=str(found.type),
+                    relatedAddress=found.raddr,
+                    relatedPort=found.rport,
+                    sdpMid="0",
+                )
+            )
+        await self.peer.addIceCandidate(None)
 
     def _prepare(self) -> None:
         self.peer.addTrack(self.source)

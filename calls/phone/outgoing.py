@@ -17,6 +17,7 @@ from calls.rules.noise_ik import Initiated, KeyPair, read_message_2, write_messa
 from calls.rules.sdp import Setup, parse
 
 GLARE_SECONDS = 10.0
+PATIENCE_SECONDS = 180.0  # the arbiter ends a call long before: this is for an arbiter that vanished
 MEDIA = "audio"
 
 
@@ -39,7 +40,7 @@ async def _flow(call: Call, whom: Mapping[str, str]) -> None:
     first = _first_messages(call, prepared["callee"].get("devices") or [])
     call.desk.calls[call.id] = call
     await _invite(call, {device: message for device, (message, _) in first.items()})
-    accepted = await call.accepted.get()
+    accepted = await asyncio.wait_for(call.accepted.get(), PATIENCE_SECONDS)
     await _answer(call, accepted, {device: state for device, (_, state) in first.items()}, prepared)
     await call.talk()
 
