@@ -55,6 +55,7 @@ class Call {
   async meet({ subscriber, list, signature }) {
     this.peer.subscriber = subscriber;
     this.list = await readList({ list, signature }, { subscriber });
+    if (this.list.devices.has(this.identity.keys.device)) throw new Untrusted("The device list names this very device.");
     const pin = await this.store.get("peers", subscriber);
     this.peer.standing = standing(this.list, pin);
     this.peer.verified = Boolean(pin?.verified) && this.peer.standing !== "key_changed";
@@ -147,6 +148,10 @@ class Call {
     else this.changed();
   }
 
+  tellHangUp() {
+    this.signaling.request("end", { call: this.id, reason: "hangup" }).catch(() => {});
+  }
+
   mute(muted) {
     this.muted = muted;
     this.link?.mute(muted);
@@ -170,9 +175,9 @@ class Call {
   }
 
   /** Everything stops. Safe to call twice; the first reason stays. `by` is "me" when this phone's user ended it. */
-  finish({ reason, cause = null, words = null, problem = null, by = null, elsewhere = null }) {
+  finish({ reason, cause = null, words = null, problem = null, by = null }) {
     if (this.over) return;
-    this.ended = { reason, cause, words, problem, by, elsewhere, at: Date.now() };
+    this.ended = { reason, cause, words, problem, by, at: Date.now() };
     this.state = "ended";
     clearTimeout(this.setup);
     clearInterval(this.alive);
@@ -256,7 +261,7 @@ export class OutgoingCall extends Call {
       this.keep(session, "i");
       this.openLink(this.iceServers);
       const fields = await this.link.answer(unpad(session.payload));
-      const sealed = await this.transport.seal({ t: "answer", ...fields });
+      const sealed = await this.transport.seal({ t: "answer", session: fields });
       await this.signaling.request("relay", { call: this.id, blob: toB64(sealed) });
     } catch (error) {
       if (error instanceof Problem && error.code !== "call_over") this.fail("setup_failed");
@@ -264,18 +269,24 @@ export class OutgoingCall extends Call {
     }
   }
 
+  /** The answering phone has nothing more to say than its offer; what it relays all the same is authenticated and left alone. */
   async relayed({ blob }) {
-    if (this.transport && !this.over) await this.transport.open(fromB64(blob));
+    if (this.transport && !this.over) await this.transport.open(fromB64(blob)).catch((error) => this.failFor(error));
+  }
+
+  /** Gives up before an answer; if the answer was first, hangs up instead. */
+  async #cancel() {
+    try {
+      await this.signaling.request("cancel", { call: this.id });
+    } catch (problem) {
+      if (problem.code === "too_late") this.tellHangUp();
+    }
   }
 
   hangUp() {
     if (this.over) return;
-    if (["connecting", "connected"].includes(this.state)) {
-      this.signaling.request("end", { call: this.id, reason: "hangup" }).catch(() => {});
-    } else {
-      const cancel = () => this.signaling.request("cancel", { call: this.id }).catch(() => {});
-      this.#invited?.then(cancel, () => {});
-    }
+    if (["connecting", "connected"].includes(this.state)) this.tellHangUp();
+    else this.#invited?.then(() => this.#cancel(), () => {});
     this.finish({ reason: this.connectedAt ? "hangup" : "cancelled", by: "me" });
   }
 }
@@ -287,6 +298,7 @@ export class IncomingCall extends Call {
     super(ports, { direction: "in", phone: ring.from.phone });
     this.id = ring.call;
     this.ring = ring;
+    this.ticket = ring.ticket;
     this.activates = ring.activates === true;
   }
 
@@ -334,8 +346,7 @@ export class IncomingCall extends Call {
       const said = await this.transport.open(fromB64(blob));
       if (said?.t !== "answer" || this.answered) return;
       this.answered = true;
-      const { t, ...fields } = said;
-      await this.link.takeAnswer(fields);
+      await this.link.takeAnswer(said.session);
     } catch (error) {
       this.failFor(error);
     }
@@ -344,8 +355,8 @@ export class IncomingCall extends Call {
   hangUp() {
     if (this.over) return;
     const ringing = this.state === "incoming";
-    const [op, body] = ringing ? ["decline", {}] : ["end", { reason: "hangup" }];
-    this.signaling.request(op, { call: this.id, ...body }).catch(() => {});
+    if (ringing) this.signaling.request("decline", { call: this.id }).catch(() => {});
+    else this.tellHangUp();
     this.finish({ reason: ringing ? "declined" : "hangup", by: "me" });
   }
 }

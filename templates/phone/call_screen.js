@@ -106,9 +106,9 @@ function qualityWords(call, quality) {
   const loss = quality.lossPercent;
   const grade = loss < 2 ? "Good sound" : loss < 8 ? "Fair sound" : "Poor sound";
   const numbers = [`${quality.packets} packets`, `${loss.toFixed(1)} % lost`];
-  if (quality.roundTripMs !== null) numbers.push(`${quality.roundTripMs} ms there and back`);
+  if (quality.roundTripMs !== null) numbers.push(`${quality.roundTripMs} ms round trip`);
   if (quality.path === "relay") numbers.push("over a relay");
-  return [loss < 8 ? "good" : "weak", `${grade}: ${numbers.join(", ")}`];
+  return [loss < 8 ? "good" : "weak", `${grade}\n${numbers.join(" · ")}`];
 }
 
 export function talkScreen(phone) {
@@ -128,7 +128,8 @@ export function talkScreen(phone) {
     const opening = panel.childElementCount === 0;
     panel.replaceChildren(...(opening ? [safetyPanel(phone, togglePanel)] : []));
     safety.setAttribute("aria-expanded", String(opening));
-    if (!opening) safety.focus();
+    if (opening) panel.scrollIntoView({ block: "nearest" });
+    else safety.focus();
   };
   const element = h(
     "section",
@@ -141,8 +142,8 @@ export function talkScreen(phone) {
     keyWarning(call),
     h("div", { class: "meter", "aria-hidden": "true" }, bar),
     quality,
-    panel,
     h("div", { class: "controls" }, mute, safety, hangUp),
+    panel,
   );
   let measured = null;
   let measuring = 0;

@@ -1,7 +1,7 @@
 // The calm screen: who I am, whom to call, what calling offers me, who called.
 
 import { h, icon, setText } from "./dom.js";
-import { agoWords, duration, phoneOf, phoneWords, whenWords } from "./words.js";
+import { agoWords, duration, phoneOf, phoneWords, shortEnding, whenWords } from "./words.js";
 
 const SHOWN_CALLS = 8;
 
@@ -106,7 +106,7 @@ function updateRecent(element, phone) {
 
 function recentCall(entry, phone) {
   const [name, kind] = KINDS[entry.missed ? "missed" : entry.direction];
-  const detail = entry.seconds === null ? kind : `${kind}, ${duration(entry.seconds)}`;
+  const detail = `${kind}, ${entry.seconds === null ? shortEnding(entry) : duration(entry.seconds)}`;
   return h(
     "button",
     { class: entry.missed ? "entry missed" : "entry", type: "button", title: "Call this number", onclick: () => entry.phone && phone.dial(entry.phone) },

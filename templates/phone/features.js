@@ -1,6 +1,6 @@
 // What GET /v1/me/features says about calling, as the dial screen needs it.
 
-const CALLING = "calling";
+const CALLING = "voice-calls";
 
 /** {on, words, invitesLeft, nextInviteAt}; `invitesLeft` is null where there is nothing to say about invites. */
 export function callingOf({ features = [] } = {}) {

@@ -146,7 +146,7 @@ export class Phone {
         return mine?.relayed(event);
       case "ended":
         if (this.heldRing?.call === event.call) this.heldRing = null;
-        return mine?.finish({ reason: event.reason, cause: event.cause, words: event.words, elsewhere: event.device_label });
+        return mine?.finish({ reason: event.reason, cause: event.cause, words: event.words });
       case "missed":
         return this.#missed(event);
       case "grant":
@@ -244,12 +244,12 @@ export class Phone {
 
   async #callChanged() {
     const { call } = this;
-    if (call?.ended && !call.kept) {
-      call.kept = true;
-      this.lastRefusal = call.ended.problem ?? this.lastRefusal;
-      if (call.ended.reason !== "glare_merged") await this.#remember(call);
-      if (call.ended.problem) this.refreshFeatures();
-    }
+    this.changed();
+    if (!call?.ended || call.kept) return;
+    call.kept = true;
+    this.lastRefusal = call.ended.problem ?? this.lastRefusal;
+    if (call.ended.problem) this.refreshFeatures();
+    if (call.ended.reason !== "glare_merged") await this.#remember(call);
     this.changed();
   }
 

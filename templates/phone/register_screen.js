@@ -72,7 +72,7 @@ export function codeScreen(phone) {
     type: "text",
     inputmode: "numeric",
     autocomplete: "one-time-code",
-    maxlength: "8",
+    maxlength: "6",
     required: true,
     "aria-describedby": "code-hint code-error",
     value: demonstrationCode ?? "",

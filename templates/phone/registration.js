@@ -155,9 +155,8 @@ export class Identity {
     try {
       await this.#publish({ epoch: 1, previous: null });
     } catch (problem) {
-      if (problem.status !== 409 && problem.status !== 422 && problem.status !== 400) throw problem;
-      const { device_list: latest } = await ask("GET", "/v1/me", { token: this.token });
-      if (!latest) throw problem;
+      if (![400, 409, 422].includes(problem.status)) throw problem;
+      const latest = await ask("GET", "/v1/device-list", { token: this.token }).catch(() => Promise.reject(problem));
       const before = await readList(latest, { subscriber: this.session.subscriber });
       await this.#publish({ epoch: before.epoch + 1, previous: before.body });
     }

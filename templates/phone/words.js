@@ -43,6 +43,13 @@ const ENDINGS = {
   ],
 };
 
+/** "no answer", "not placed": how an unanswered call stands in the list of calls. */
+export function shortEnding({ reason, missed, direction }) {
+  if (missed) return direction === "in" ? "call back?" : "";
+  if (reason === "refused") return "not placed";
+  return (ENDINGS[reason]?.[0] ?? "not placed").toLowerCase();
+}
+
 const BY_ME = {
   declined: ["Declined", "You declined the call."],
   cancelled: ["Cancelled", "You cancelled the call."],
@@ -61,12 +68,11 @@ const REFUSALS = {
 
 /** {title, body, retryAt} of an ended call. */
 export function endingWords(call) {
-  const { reason, cause, words, problem, by, elsewhere } = call.ended;
+  const { reason, cause, words, problem, by } = call.ended;
   if (problem) return refusalWords(problem);
   if (by === "me" && reason === "declined" && call.activates) return { title: NOT_NOW[0], body: NOT_NOW[1], retryAt: null };
   const [title, body] = (by === "me" && BY_ME[reason]) || (ENDINGS[reason] ?? ["Call ended", ""]);
   if (reason === "cancelled" && call.direction === "in") return { title: "Missed call", body: "They hung up before you answered.", retryAt: null };
-  if (reason === "answered_elsewhere" && elsewhere) return { title, body: `The call was answered on ${elsewhere}.`, retryAt: null };
   return { title, body: words || [body, reason === "not_activated" ? outcomeWords(cause) : ""].filter(Boolean).join(" "), retryAt: null };
 }
 

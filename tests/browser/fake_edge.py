@@ -35,7 +35,7 @@ class FakeEdge:
         self.refusal: dict[str, Any] | None = None
         self.calls: dict[str, dict[str, Any]] = {}
         self.seen: list[tuple[str, str]] = []
-        self.tamper_fingerprint = False
+        self.tamper_relays = False
         self.app = web.Application()
         add_phone_files(self.app)
         self.app.router.add_post("/v1/registration", self.register)
@@ -71,7 +71,12 @@ class FakeEdge:
     async def features(self, request: web.Request) -> web.Response:
         person = self.person(request.headers["Authorization"].removeprefix("Bearer "))
         words = "It was turned on for you." if person.enabled else "Somebody who has it can turn it on by calling you."
-        feature = {"key": "calling", "value": person.enabled, "words": words, "invites": {"left": 3, "next_at": None}}
+        feature = {
+            "key": "voice-calls",
+            "value": person.enabled,
+            "words": words,
+            "invites": {"left": 3, "next_at": None},
+        }
         return web.json_response({"features": [feature]})
 
     # Signaling
@@ -150,12 +155,12 @@ class FakeEdge:
         await self.tell(self.other(person, frame), "accepted", **accepted)
         if not person.enabled:
             person.enabled = True
-            await self.tell(person, "grant", feature="calling", grant=str(uuid.uuid4()), source="invite", words="")
+            await self.tell(person, "grant", feature="voice-calls", grant=str(uuid.uuid4()), source="invite", words="")
         return {"state": "accepted"}
 
     async def on_relay(self, person: Person, frame: dict[str, Any]) -> None:
         blob = frame["blob"]
-        if self.tamper_fingerprint:
+        if self.tamper_relays:
             blob = blob[:-2] + ("AA" if blob[-2:] != "AA" else "BB")
         await self.tell(self.other(person, frame), "relay", call=frame["call"], device=person.device, blob=blob)
 

@@ -1,4 +1,4 @@
-"""The browser's Noise, device lists, blobs and safety numbers give the same bytes as the official vector and as Python."""
+"""The browser's Noise gives the official vector's bytes; its lists, blobs, safety numbers and sessions are Python's."""
 
 from __future__ import annotations
 
@@ -218,9 +218,9 @@ const attempt = (change) => {
   change(fields);
   try { return sdp.buildSdp(fields, "active"); } catch (error) { return error.name; }
 };
-return [attempt(() => {}), attempt((f) => { f.ufrag = "abcd\\r\\na=x:y"; }), attempt((f) => { f.cands[0].ip = "a.local"; }),
-  attempt((f) => { f.fp = f.fp.toUpperCase(); }), attempt((f) => { f.setup = "passive"; }), attempt((f) => { f.more = 1; }),
-  attempt((f) => { f.cands = []; })];
+return [() => {}, (f) => { f.ufrag = "abcd\\r\\na=x:y"; }, (f) => { f.cands[0].ip = "a.local"; },
+  (f) => { f.fp = f.fp.toUpperCase(); }, (f) => { f.setup = "passive"; }, (f) => { f.more = 1; },
+  (f) => { f.cands = []; }].map(attempt);
 """)
 
 
