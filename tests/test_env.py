@@ -65,6 +65,16 @@ def test_secret__damaged_file__refused_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "secret").read_text() == "half a sec"
 
 
+def test_secret__no_permission__says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("controlplane.env.os.open", refuse)
+
+    with pytest.raises(env.BadSetting, match="No permission to write .*secret: set ROLLCALL_DATA"):
+        load(tmp_path)
+
+
 def test_keys__different_labels__different_keys() -> None:
     secret = bytes(32)
 

@@ -1,4 +1,4 @@
-"""A supervisor over stub processes, for the tests: `python stub_stack.py [stores]` (with embedded stores or without)."""
+"""A supervisor over stub processes and the embedded stores: `python stub_stack.py [stubborn] [mortal]`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def programs(env: environment.Env, say: Say) -> list[Program]:
 
         return Program(name, lambda: start_python(env, name, ["-c", code], say), ready)
 
-    return [program("steady", STEADY), program("stubborn", STUBBORN), program("parent", PARENT)] + (
-        [program("mortal", MORTAL)] if "mortal" in sys.argv else []
-    )
+    extra = {"stubborn": STUBBORN, "mortal": MORTAL}
+    asked = [program(name, code) for name, code in extra.items() if name in sys.argv]
+    return [program("steady", STEADY), program("parent", PARENT), *asked]
 
 
 def main() -> int:
