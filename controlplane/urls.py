@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from controlplane.api import health
 
@@ -11,7 +12,10 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.metrics),
+    path("", RedirectView.as_view(pattern_name="console:overview")),
+    path("console/", include("controlplane.console.urls")),
     path("console/", admin.site.urls),
+    path("api/", include("controlplane.api.operator_urls")),
     path("v1/", include("controlplane.api.phone_urls")),
 ]
 

@@ -1,0 +1,88 @@
+"""What all bodies of the operators' REST have in common: nothing unknown is accepted, and lists come in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
+from drf_spectacular.utils import OpenApiParameter, inline_serializer
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from controlplane.refusal import BadInput
+
+M = TypeVar("M", bound=Model)
+MOST = 1000
+
+
+class Body(serializers.Serializer[Any]):
+    """A body that refuses members it doesn't know: a misspelt limit must not be ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict) and (strange := sorted(set(data) - set(self.fields))):
+            known = ", ".join(sorted(self.fields))
+            raise serializers.ValidationError({strange[0]: f"There is no such member. Known are: {known or 'none'}."})
+        return super().to_internal_value(data)
+
+
+class ReasonBody(Body):
+    reason = serializers.CharField(required=False, default="", max_length=500, allow_blank=True,
+                                   help_text="Why; it stands in the audit")  # fmt: skip
+
+
+def read(kind: type[serializers.Serializer[Any]], request: Request, *, partial: bool = False) -> dict[str, Any]:
+    """The validated body, or a problem with the path of each fault."""
+    body = kind(data=request.data, partial=partial)
+    body.is_valid(raise_exception=True)
+    return dict(body.validated_data)
+
+
+def list_of(kind: type[serializers.Serializer[Any]]) -> Any:
+    """The form of every list: `results`, and where the next ones are."""
+    name = kind.__name__.removesuffix("Answer") + "List"
+    return inline_serializer(name, {"results": kind(many=True), "next": serializers.URLField(allow_null=True)})
+
+
+def listed(kind: type[serializers.Serializer[Any]], rows: Iterable[Any], next: str | None = None) -> Response:
+    return Response({"results": kind(rows, many=True).data, "next": next})
+
+
+PAGING = [
+    OpenApiParameter("limit", int, description=f"How many at most: 1 to {MOST}; usually 100"),
+    OpenApiParameter("after", int, description="Go on after the row with this id, as `next` does"),
+]
+
+
+def number(request: Request, name: str, *, usual: int, least: int, most: int) -> int:
+    """A whole number of the query string. Raises BadInput."""
+    raw = request.query_params.get(name, "")
+    if not raw:
+        return usual
+    if not raw.isascii() or not raw.isdigit() or len(raw) > 19 or not least <= int(raw) <= most:
+        raise BadInput(f"{name} must be a whole number from {least} to {most}.", path=name)
+    return int(raw)
+
+
+def newest_page(request: Request, rows: QuerySet[M]) -> tuple[list[M], str | None]:
+    """The newest rows (by id), and the address of the next older ones."""
+    limit = number(request, "limit", usual=100, least=1, most=MOST)
+    after = number(request, "after", usual=0, least=0, most=2**63 - 1)
+    chosen = rows.filter(pk__lt=after) if after else rows
+    page = list(chosen.order_by("-pk")[: limit + 1])
+    return page[:limit], _next(request, page[limit - 1].pk) if len(page) > limit else None
+
+
+def oldest_page(request: Request, rows: QuerySet[M]) -> tuple[list[M], str | None]:
+    """Rows in the order of their ids, and the address of the next younger ones."""
+    limit = number(request, "limit", usual=100, least=1, most=MOST)
+    after = number(request, "after", usual=0, least=0, most=2**63 - 1)
+    page = list(rows.filter(pk__gt=after).order_by("pk")[: limit + 1])
+    return page[:limit], _next(request, page[limit - 1].pk) if len(page) > limit else None
+
+
+def _next(request: Request, after: Any) -> str:
+    query = request.query_params.copy()
+    query["after"] = str(after)
+    return str(request.build_absolute_uri(f"{request.path}?{query.urlencode()}"))

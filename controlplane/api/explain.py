@@ -1,0 +1,42 @@
+"""Explain over REST: the decision, its cause, every step, and the last refused invites with their exact cause."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from controlplane.api.finding import find_subscriber
+from controlplane.api.house_bodies import ExplainAnswer
+from controlplane.refusal import BadInput
+from rollout.errors import FeatureUnknown
+from rollout.explain import explain
+from rollout.models import Feature
+
+NAMED = "A subscriber's id or number"
+
+
+class ExplainView(APIView):
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("subscriber", str, required=True, description=NAMED),
+            OpenApiParameter("feature", str, required=True, description="The key of the feature"),
+            OpenApiParameter("callee", str, description=f"{NAMED}: only refused calls to this person"),
+        ],
+        responses=ExplainAnswer,
+        operation_id="explain",
+    )
+    def get(self, request: Request) -> Response:
+        """Why somebody has a feature or not."""
+        asked = {name: request.query_params.get(name, "") for name in ("subscriber", "feature", "callee")}
+        for name in ("subscriber", "feature"):
+            if not asked[name]:
+                raise BadInput(f"Name the {name}: ?subscriber=<id or number>&feature=<key>.", path=name)
+        person = find_subscriber(asked["subscriber"])
+        callee = find_subscriber(asked["callee"], path="callee") if asked["callee"] else None
+        if not Feature.objects.filter(key=asked["feature"]).exists():
+            raise FeatureUnknown(asked["feature"])
+        told = explain(person, asked["feature"], callee=callee, now=timezone.now())
+        return Response({**told.pop("decision"), **told})

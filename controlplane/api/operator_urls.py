@@ -1,0 +1,49 @@
+"""The operators' addresses, below /api/."""
+
+from __future__ import annotations
+
+from django.urls import path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from controlplane.api import explain, house
+from rollout.api import areas, features, windows
+
+urlpatterns = [
+    path("deployment", house.DeploymentView.as_view()),
+    path("overview", house.OverviewView.as_view()),
+    path("explain", explain.ExplainView.as_view()),
+    path("features", features.FeaturesView.as_view()),
+    path("features/<str:key>", features.FeatureView.as_view()),
+    path("features/<str:key>/on", features.OnView.as_view()),
+    path("features/<str:key>/off", features.OffView.as_view()),
+    path("features/<str:key>/kill", features.KillView.as_view()),
+    path("features/<str:key>/unkill", features.UnkillView.as_view()),
+    path("features/<str:key>/launch", features.LaunchView.as_view()),
+    path("features/<str:key>/access", features.AccessView.as_view()),
+    path("features/<str:key>/invite-tree", features.InviteTreeView.as_view()),
+    path("windows", windows.WindowsView.as_view()),
+    path("windows/<int:id>", windows.WindowView.as_view()),
+    path("windows/<int:id>/open", windows.OpenWindowView.as_view()),
+    path("windows/<int:id>/close", windows.CloseWindowView.as_view()),
+    path("waves", windows.WavesView.as_view()),
+    path("waves/<int:id>", windows.WaveView.as_view()),
+    path("waves/<int:id>/open", windows.OpenWaveView.as_view()),
+    path("waves/<int:id>/hold", windows.HoldWaveView.as_view()),
+    path("waves/<int:id>/resume", windows.ResumeWaveView.as_view()),
+    path("areas", areas.AreasView.as_view()),
+    path("areas/<str:key>", areas.AreaView.as_view()),
+    path("areas/<str:key>/decisions", areas.DecisionsView.as_view()),
+    path("areas/<str:key>/measurements", areas.MeasurementsView.as_view()),
+    path("grants", areas.GrantsView.as_view()),
+    path("grants/<int:id>/revoke", areas.RevokeGrantView.as_view()),
+    path("subscribers", house.SubscribersView.as_view()),
+    path("subscribers/<str:named>", house.SubscriberView.as_view()),
+    path("calls/<uuid:id>", house.CallView.as_view()),
+    path("keys", house.KeysView.as_view()),
+    path("keys/<int:id>/revoke", house.RevokeKeyView.as_view()),
+    path("audit", house.AuditView.as_view()),
+    path("audit/verify", house.VerifyAuditView.as_view()),
+    path("outbox", house.OutboxView.as_view()),
+    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+]

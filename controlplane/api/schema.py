@@ -1,0 +1,37 @@
+"""The OpenAPI document: what is said once for every operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457 problem details. `code` is for programs, `detail` says what to do.",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+        "path": {"type": "string", "description": "Where in the request the fault is"},
+        "retry_after": {"type": "integer", "description": "Seconds"},
+    },
+    "required": ["type", "title", "status", "code", "detail"],
+    "additionalProperties": True,
+}
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Every operation may answer with problem details; drf-spectacular calls this on the finished document."""
+    result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
+    refusal = {
+        "description": "Refused; nothing was changed",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for path, item in result["paths"].items():
+        for method, operation in item.items():
+            if method in METHODS:
+                operation["responses"]["default"] = refusal
+                operation["tags"] = ["phones" if path.startswith("/v1/") else "operators"]
+    return result

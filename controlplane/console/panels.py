@@ -1,0 +1,153 @@
+"""The live panels: what stands on top of a thing's page, and is asked for again every few seconds."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils import timezone
+
+from calls.console import calls_now, running_by_feature
+from controlplane.audit.models import AuditEntry
+from controlplane.console.charts import LoadChart, Sample, load_chart
+from controlplane.outbox.models import Outbox
+from rollout.models import Area, CapacityDecision, Feature, Grant, Measurement, Refusal, Wave, Window
+from rollout.overview import AreaRow, FeatureRow, area_row, area_rows, feature_row, feature_rows
+from rollout.rules.standing import people_words
+
+CHART_SECONDS = 600
+LATE = timedelta(seconds=30)
+
+
+def feature_panel(feature: Feature, now: datetime) -> dict[str, Any]:
+    running = running_by_feature(now).get(feature.key, 0)
+    return {"row": feature_row(feature, now, running_calls=running)}
+
+
+def window_panel(window: Window, now: datetime) -> dict[str, Any]:
+    refused = Refusal.objects.filter(window=window).values("outcome").annotate(n=Count("id")).order_by("-n")
+    depths = Grant.objects.filter(window=window).values("depth").annotate(n=Count("id")).order_by("depth")
+    return {
+        "window": window,
+        "left": max(0, window.places - window.used - window.pending),
+        "refusals": [(row["outcome"], row["n"]) for row in refused],
+        "depths": [(row["depth"], row["n"]) for row in depths],
+        "report": report_rows(window.report) if window.report else [],
+    }
+
+
+REPORT_WORDS = {
+    "activations": "People who came in",
+    "refusals": "Denied, by reason",
+    "reservations": "Places held, by how they ended",
+    "peak_calls": "Most calls at once",
+    "setup_ms": "Set-up time (ms)",
+    "depths": "People by depth",
+    "inviters": "Inviters",
+    "ends": "Calls, by how they ended",
+    "opened_at": "Opened",
+    "closed_at": "Closed",
+    "seconds": "Open for (s)",
+}
+
+
+def report_rows(report: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
+    """A window's report as a readable table: one line each, or a line of pairs."""
+    rows: list[tuple[str, list[tuple[str, Any]]]] = []
+    for key, value in report.items():
+        words = REPORT_WORDS.get(key, key.replace("_", " ").capitalize())
+        if isinstance(value, dict):
+            rows.append((words, [(str(name).replace("_", " "), number) for name, number in value.items()]))
+        elif isinstance(value, list):
+            rows.append((words, [(str(i + 1), item) for i, item in enumerate(value)]))
+        else:
+            rows.append((words, [("", value)]))
+    return rows
+
+
+def wave_panel(wave: Wave, now: datetime) -> dict[str, Any]:
+    subscribers = Grant.objects.live().filter(wave=wave).count()
+    return {"wave": wave, "holding": subscribers}
+
+
+def chart_of(area: Area, now: datetime) -> LoadChart:
+    since = now - timedelta(seconds=CHART_SECONDS)
+    rows = Measurement.objects.filter(area=area, sampled_at__gte=since).order_by("-sampled_at")[:1200]
+    samples = [Sample((now - row.sampled_at).total_seconds(), row.concurrent_calls) for row in rows]
+    return load_chart(
+        samples,
+        capacity=area.capacity_calls,
+        hold_above_ppm=area.hold_above_ppm,
+        resume_below_ppm=area.resume_below_ppm,
+        seconds=CHART_SECONDS,
+    )
+
+
+def area_panel(area: Area, now: datetime) -> dict[str, Any]:
+    decisions = list(CapacityDecision.objects.filter(area=area).order_by("-at")[:12])
+    chart = chart_of(area, now)
+    return {
+        "row": area_row(area, now),
+        "chart": chart,
+        "decisions": decisions,
+        "hold_calls": area.capacity_calls * area.hold_above_ppm / 1_000_000,
+        "resume_calls": area.capacity_calls * area.resume_below_ppm / 1_000_000,
+    }
+
+
+PANELS: dict[str, tuple[type[Any], Any]] = {
+    "feature": (Feature, feature_panel),
+    "window": (Window, window_panel),
+    "wave": (Wave, wave_panel),
+    "area": (Area, area_panel),
+}
+
+
+def render(request: HttpRequest, kind: str, thing: Any) -> str:
+    """The panel's HTML. `next` is the page that a verb returns to."""
+    now = timezone.now()
+    page = request.GET.get("page") or request.path
+    context = {**PANELS[kind][1](thing, now), "kind": kind, "thing": thing, "now": now, "page": page}
+    return render_to_string(f"console/_{kind}.html", context, request=request)
+
+
+def needs(features: list[FeatureRow], areas: list[AreaRow], late: int) -> list[tuple[str, str, str, str]]:
+    """What needs a person: kind, id, what is wrong, what to do."""
+    found = [
+        ("feature", str(row.feature.pk), f"{row.feature.name}: {row.standing.verdict}", row.standing.next)
+        for row in features
+        if row.standing.needs_person
+    ]
+    found += [
+        ("area", str(row.area.pk), f"{row.area.name}: {row.standing.verdict}", row.standing.next)
+        for row in areas
+        if row.standing.needs_person
+    ]
+    if late:
+        words = f"{late:,} {'effect waits' if late == 1 else 'effects wait'} in the outbox for more than 30 s."
+        found.append(("outbox", "", words, "See what the last error says, and whether the worker runs."))
+    return found
+
+
+def overview(now: datetime) -> dict[str, Any]:
+    """Everything that the overview page shows."""
+    calls = calls_now(now)
+    features = feature_rows(now, calls.by_feature)
+    areas = area_rows(now)
+    waiting = Outbox.objects.filter(delivered_at__isnull=True)
+    late = waiting.filter(due_at__lt=now - LATE).count()
+    subscribers = features[0].subscribers if features else 0
+    return {
+        "now": now,
+        "calls": calls,
+        "features": features,
+        "areas": areas,
+        "waiting": waiting.filter(due_at__lte=now).count(),
+        "audit": list(AuditEntry.objects.order_by("-id")[:10]),
+        "needs": needs(features, areas, late),
+        "subscribers": subscribers,
+        "subscribers_words": people_words(subscribers),
+    }

@@ -1,0 +1,130 @@
+"""Areas and grants over REST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from controlplane.api.authentication import actor_of
+from controlplane.api.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
+from controlplane.api.finding import find_subscriber, find_subscribers
+from controlplane.refusal import NotFound
+from rollout.actions import areas, grants
+from rollout.api.bodies import (
+    AreaAnswer,
+    AreaBody,
+    AreaPatch,
+    DecisionAnswer,
+    GivenAnswer,
+    GrantAnswer,
+    GrantBody,
+    MeasurementAnswer,
+)
+from rollout.models import Area, CapacityDecision, Grant, Measurement
+from rollout.overview import area_row
+
+
+def _area(key: str) -> Area:
+    area = Area.objects.filter(key=key).first()
+    if area is None:
+        raise NotFound(f"There is no area {key[:64]!r}. The list of areas shows the keys that there are.")
+    return area
+
+
+def _with_row(area: Area) -> Area:
+    """The area, and its newest load beside it."""
+    area.row = area_row(area, timezone.now())  # type: ignore[attr-defined]
+    return area
+
+
+class AreasView(APIView):
+    @extend_schema(responses=list_of(AreaAnswer), operation_id="list_areas")
+    def get(self, request: Request) -> Response:
+        """Every area, with its newest load."""
+        return listed(AreaAnswer, [_with_row(area) for area in Area.objects.all()])
+
+    @extend_schema(request=AreaBody, responses={201: AreaAnswer}, operation_id="create_area")
+    def post(self, request: Request) -> Response:
+        """A new area; nobody comes in there before its first measurement."""
+        body = read(AreaBody, request)
+        made = areas.create_area(body.pop("key"), actor=actor_of(request), now=timezone.now(), **body)
+        made.refresh_from_db()
+        return Response(AreaAnswer(_with_row(made)).data, status=201)
+
+
+class AreaView(APIView):
+    @extend_schema(responses=AreaAnswer, operation_id="get_area")
+    def get(self, request: Request, key: str) -> Response:
+        """One area, with its newest load."""
+        return Response(AreaAnswer(_with_row(_area(key))).data)
+
+    @extend_schema(request=AreaPatch, responses=AreaAnswer, operation_id="change_area")
+    def patch(self, request: Request, key: str) -> Response:
+        """Changes what is sent; the next tick comes at once."""
+        body = read(AreaPatch, request, partial=True)
+        reason = body.pop("reason", "")
+        areas.change_area(key, changes=body, reason=reason, actor=actor_of(request), now=timezone.now())
+        return Response(AreaAnswer(_with_row(_area(key))).data)
+
+
+class DecisionsView(APIView):
+    @extend_schema(parameters=PAGING, responses=list_of(DecisionAnswer), operation_id="list_area_decisions")
+    def get(self, request: Request, key: str) -> Response:
+        """What the controller decided, the newest first, each with its inputs and its words."""
+        return listed(DecisionAnswer, *newest_page(request, CapacityDecision.objects.filter(area=_area(key))))
+
+
+class MeasurementsView(APIView):
+    @extend_schema(parameters=PAGING, responses=list_of(MeasurementAnswer), operation_id="list_area_measurements")
+    def get(self, request: Request, key: str) -> Response:
+        """What the edges reported, the newest first."""
+        return listed(MeasurementAnswer, *newest_page(request, Measurement.objects.filter(area=_area(key))))
+
+
+class GrantsView(APIView):
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("feature", str, description="Only those of the feature with this key"),
+            OpenApiParameter("subscriber", str, description="Only those of this subscriber: an id or a number"),
+            *PAGING,
+        ],
+        responses=list_of(GrantAnswer),
+        operation_id="list_grants",
+    )
+    def get(self, request: Request) -> Response:
+        """Grants, the newest first."""
+        rows: Any = Grant.objects.select_related("feature")
+        if key := request.query_params.get("feature"):
+            rows = rows.filter(feature__key=key)
+        if named := request.query_params.get("subscriber"):
+            rows = rows.filter(subscriber=find_subscriber(named))
+        return listed(GrantAnswer, *newest_page(request, rows))
+
+    @extend_schema(request=GrantBody, responses={201: GivenAnswer}, operation_id="grant_people")
+    def post(self, request: Request) -> Response:
+        """Everybody named has the feature afterwards, and their phones are told. All of them, or nobody."""
+        body = read(GrantBody, request)
+        people = find_subscribers(body["subscribers"])
+        given = grants.grant_people(
+            body["feature"],
+            subscribers=[person.pk for person in people],
+            reason=body["reason"],
+            actor=actor_of(request),
+            now=timezone.now(),
+        )
+        return Response({"grants": list(given.grants), "already": [str(id) for id in given.already]}, status=201)
+
+
+class RevokeGrantView(APIView):
+    @extend_schema(request=ReasonBody, responses=GrantAnswer, operation_id="revoke_grant")
+    def post(self, request: Request, id: int) -> Response:
+        """Takes the feature from one person; those whom they brought in keep it."""
+        reason = read(ReasonBody, request)["reason"]
+        return Response(
+            GrantAnswer(grants.revoke_grant(id, reason=reason, actor=actor_of(request), now=timezone.now())).data
+        )

@@ -1,0 +1,220 @@
+"""The verbs of features, windows, waves and grants as the console offers them: what each does, in words, and its action.
+
+An edge: each verb reads a form, calls one action and says what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django import forms
+
+from controlplane.audit.record import Actor
+from rollout.actions import features, grants, waves, windows
+from rollout.models import Access, Feature, Grant, Wave, Window
+from rollout.rules.standing import calls_words, people_words
+
+Act = Callable[..., str]
+
+
+class ReasonForm(forms.Form):
+    """Narrowing needs no reason: nobody should have to type while calls go wrong."""
+
+    reason = forms.CharField(
+        label="Why (stands in the audit)",
+        required=False,
+        max_length=500,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "In a few words"}),
+    )
+
+
+class WideningForm(ReasonForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].required = True
+
+
+class KillForm(ReasonForm):
+    end_calls = forms.TypedChoiceField(
+        label="What happens to running calls",
+        choices=[("no", "They may finish: only stop new calls"), ("yes", "End them too")],
+        coerce=lambda word: word == "yes",
+        initial="no",
+        widget=forms.RadioSelect,
+    )
+
+
+class AccessForm(WideningForm):
+    access = forms.ChoiceField(label="Who may have it", choices=Access.choices, widget=forms.RadioSelect)
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """`preview` says with numbers what will happen; `act` does it and says what happened. `undo` names a verb."""
+
+    key: str
+    label: str
+    tone: str
+    offered: Callable[[Any], bool]
+    preview: Callable[[Any, int], list[str]]
+    act: Act
+    form: type[forms.Form] = ReasonForm
+    undo: str = ""
+
+
+def _holders(feature: Feature) -> int:
+    return Grant.objects.live().filter(feature=feature).count()
+
+
+def _feature_verb(action: Callable[..., Any], words: str) -> Act:
+    def act(thing: Feature, *, actor: Actor, now: datetime, data: Mapping[str, Any]) -> str:
+        action(thing.key, actor=actor, reason=data["reason"], now=now)
+        return words.format(thing.name)
+
+    return act
+
+
+def _kill(thing: Feature, *, actor: Actor, now: datetime, data: Mapping[str, Any]) -> str:
+    features.kill(thing.key, end_calls=data["end_calls"], actor=actor, reason=data["reason"], now=now)
+    return f"{thing.name} is killed: nobody can call{', and running calls end' if data['end_calls'] else ''}."
+
+
+def _set_access(thing: Feature, *, actor: Actor, now: datetime, data: Mapping[str, Any]) -> str:
+    features.set_access(thing.key, access=Access(data["access"]), actor=actor, reason=data["reason"], now=now)
+    return f"{thing.name}: access is now “{Access(data['access']).label}”."
+
+
+def _running(count: int) -> str:
+    return f"{calls_words(count).capitalize()} {'runs' if count == 1 else 'run'} right now." if count else ""
+
+
+def _preview_off(thing: Feature, running: int) -> list[str]:
+    return ["No new call starts.", _running(running) + " They may finish." if running else "No call runs right now."]
+
+
+def _preview_kill(thing: Feature, running: int) -> list[str]:
+    return [
+        "Everybody loses calling at once, on every phone.",
+        _running(running) or "No call runs right now.",
+        f"{people_words(_holders(thing))} keep their grants: un-killing gives everything back as it was.",
+    ]
+
+
+def _preview_on(thing: Feature, running: int) -> list[str]:
+    if thing.access == Access.EVERYONE:
+        return ["Everybody eligible can call."]
+    return [f"{people_words(_holders(thing))} can call at once."]
+
+
+def _preview_launch(thing: Feature, running: int) -> list[str]:
+    return [
+        "Everybody who is eligible has it from now on, and no grant is needed any more.",
+        f"{people_words(_holders(thing))} hold a grant today; their grants stay.",
+    ]
+
+
+def _preview_access(thing: Feature, running: int) -> list[str]:
+    return [f"Access is “{thing.get_access_display()}” now.", "The change reaches every phone within seconds."]
+
+
+FEATURE_VERBS = (
+    Verb("on", "Switch on", "widen", lambda f: f.switch == "off", _preview_on,
+         _feature_verb(features.switch_on, "{} is on."), WideningForm, undo="off"),
+    Verb("off", "Switch off", "narrow", lambda f: f.switch == "on", _preview_off,
+         _feature_verb(features.switch_off, "{} is off: no new calls; running ones finish."), undo="on"),
+    Verb("unkill", "Un-kill", "widen", lambda f: f.switch == "killed", _preview_on,
+         _feature_verb(features.unkill, "{} is no longer killed: everybody has what they had."), WideningForm,
+         undo="kill"),
+    Verb("launch", "Launch", "widen", lambda f: f.access != "everyone", _preview_launch,
+         _feature_verb(features.launch, "{} is launched: everybody eligible has it."), WideningForm, undo="access"),
+    Verb("access", "Access…", "plain", lambda f: True, _preview_access, _set_access, AccessForm),
+    Verb("kill", "Kill", "danger", lambda f: f.switch != "killed", _preview_kill, _kill, KillForm, undo="unkill"),
+)  # fmt: skip
+
+
+def _preview_open_window(thing: Window, running: int) -> list[str]:
+    areas = ", ".join(area.key for area in thing.areas.all()) or "all areas"
+    depth = "at any depth" if thing.depth_limit is None else f"at most {thing.depth_limit} away from the first inviter"
+    return [
+        f"{people_words(_holders(thing.feature))} can bring in others by calling them, in {areas}.",
+        f"At most {people_words(thing.places)} in all, {thing.quota} by each inviter, {depth}.",
+        f"Somebody comes in when {thing.get_activate_on_display()[0].lower()}{thing.get_activate_on_display()[1:]}.",
+    ]
+
+
+def _preview_close_window(thing: Window, running: int) -> list[str]:
+    lines = ["Nobody is granted through this window any more. Those who came in keep the feature."]
+    if thing.pending:
+        lines.append(f"{calls_words(thing.pending).capitalize()} ringing right now will not activate.")
+    return [*lines, f"{people_words(thing.used)} came in so far. A closed window can't be opened again."]
+
+
+def _open_window(thing: Window, *, actor: Actor, now: datetime, data: Mapping[str, Any]) -> str:
+    windows.open_window(thing.pk, actor=actor, reason=data["reason"], now=now)
+    return f"The window “{thing.name}” is open."
+
+
+def _close_window(thing: Window, *, actor: Actor, now: datetime, data: Mapping[str, Any]) -> str:
+    windows.close_window(thing.pk, actor=actor, reason=data["reason"], now=now)
+    return f"The window “{thing.name}” is closed: nobody comes in through it any more. Its report follows in a moment."
+
+
+WINDOW_VERBS = (
+    Verb("open", "Open window", "widen", lambda w: w.state == "scheduled", _preview_open_window, _open_window,
+         WideningForm),
+    Verb("close", "Close window", "narrow", lambda w: w.state == "open", _preview_close_window, _close_window),
+)  # fmt: skip
+
+
+def _preview_wave(thing: Wave, running: int) -> list[str]:
+    share = "Everybody" if thing.share_ppm == 1_000_000 else f"{thing.share_ppm / 10_000:g} % of the people"
+    return [
+        f"{share} in this wave's audience {'gets' if thing.share_ppm == 1_000_000 else 'get'} {thing.feature.name}, "
+        "as fast as capacity allows.",
+        f"{people_words(thing.admitted)} came in through it so far; whoever has the feature keeps it.",
+    ]
+
+
+def _preview_hold(thing: Wave, running: int) -> list[str]:
+    return ["Nobody new comes in through this wave until somebody resumes it.", _preview_wave(thing, running)[1]]
+
+
+def _wave_verb(action: Callable[..., Any], words: str) -> Act:
+    def act(thing: Wave, *, actor: Actor, now: datetime, data: Mapping[str, Any]) -> str:
+        action(thing.pk, actor=actor, reason=data["reason"], now=now)
+        return words.format(thing.name)
+
+    return act
+
+
+WAVE_VERBS = (
+    Verb("open", "Open wave", "widen", lambda w: w.state == "draft", _preview_wave,
+         _wave_verb(waves.open_wave, "The wave “{}” is open: people come in as capacity allows."), WideningForm,
+         undo="hold"),
+    Verb("resume", "Resume", "widen", lambda w: w.state == "held", _preview_wave,
+         _wave_verb(waves.resume_wave, "The wave “{}” goes on."), WideningForm, undo="hold"),
+    Verb("hold", "Hold", "narrow", lambda w: w.state == "open", _preview_hold,
+         _wave_verb(waves.hold_wave, "The wave “{}” is held: nobody new comes in."), undo="resume"),
+)  # fmt: skip
+
+
+def _revoke(thing: Grant, *, actor: Actor, now: datetime, data: Mapping[str, Any]) -> str:
+    grants.revoke_grant(thing.pk, actor=actor, reason=data["reason"], now=now)
+    return f"The grant of {thing.subscriber or 'a deleted subscriber'} is revoked; their phone is told."
+
+
+def _preview_revoke(thing: Grant, running: int) -> list[str]:
+    below = Grant.objects.live().filter(parent=thing).count()
+    return [
+        f"{thing.subscriber or 'This person'} loses {thing.feature.name}; a call that runs may finish.",
+        f"{people_words(below)} whom they brought in keep it." if below else "Nobody came in through them.",
+    ]
+
+
+GRANT_VERBS = (
+    Verb("revoke", "Revoke", "danger", lambda g: g.state in ("active", "frozen"), _preview_revoke, _revoke,
+         WideningForm),
+)  # fmt: skip
