@@ -1,7 +1,7 @@
 // The calm screen: who I am, whom to call, what calling offers me, who called.
 
 import { h, icon, setText } from "./dom.js";
-import { agoWords, duration, phoneOf, phoneWords, shortEnding, whenWords } from "./words.js";
+import { agoWords, duration, phoneOf, phoneWords, shortEnding } from "./words.js";
 
 const SHOWN_CALLS = 8;
 
@@ -62,11 +62,7 @@ function offerWords({ calling, connection }) {
 function updateOffer(element, phone, button) {
   const [state, title, words] = offerWords(phone);
   const lines = [title, words];
-  const { invitesLeft = null, nextInviteAt = null } = phone.calling ?? {};
-  if (phone.calling?.on && invitesLeft !== null) {
-    const next = nextInviteAt ? whenWords(nextInviteAt, Date.now()) : null;
-    lines.push(`Invites left: ${invitesLeft}${next ? `, the next one comes ${next}` : ""}.`);
-  }
+  if (state === "on" && phone.calling.invites) lines.push(phone.calling.invites);
   button.classList.toggle("unsure", state === "off");
   button.disabled = phone.connection !== "online";
   const said = lines.filter(Boolean).join("\n");

@@ -2,15 +2,9 @@
 
 const CALLING = "voice-calls";
 
-/** {on, words, invitesLeft, nextInviteAt}; `invitesLeft` is null where there is nothing to say about invites. */
+/** {on, words, invites}: sentences for the dial screen; `invites` is null where there is nothing to say about invites. */
 export function callingOf({ features = [] } = {}) {
   const feature = features.find(({ key }) => key === CALLING) ?? null;
-  if (feature === null) return { on: false, words: "Calling is not offered here yet.", invitesLeft: null, nextInviteAt: null };
-  const invites = feature.invites ?? null;
-  return {
-    on: feature.value === true,
-    words: feature.words ?? "",
-    invitesLeft: invites?.left ?? null,
-    nextInviteAt: invites?.next_at ?? null,
-  };
+  if (feature === null) return { on: false, words: "Calling is not offered here yet.", invites: null };
+  return { on: feature.enabled === true, words: feature.words ?? "", invites: feature.invites?.words ?? null };
 }

@@ -12,11 +12,9 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page, async_playwright
 
+from calls.edge.pages import content_policy
+
 PHONE_FILES = Path(__file__).resolve().parents[2] / "templates" / "phone"
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; "
-    "img-src 'self' data:; media-src 'self' blob: mediastream:"
-)
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -65,7 +63,7 @@ async def _phone_file(request: web.Request) -> web.StreamResponse:
     path = (PHONE_FILES / (request.match_info["name"] or "index.html")).resolve()
     if not path.is_file() or PHONE_FILES not in path.parents:
         raise web.HTTPNotFound
-    return web.FileResponse(path, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+    return web.FileResponse(path, headers={"Content-Security-Policy": content_policy(f"ws://{request.host}")})
 
 
 def add_phone_files(app: web.Application) -> None:
