@@ -25,7 +25,7 @@ from controlplane.celery import HEARTBEAT_STALE_SECONDS
 from controlplane.child import StartTrouble, system_account
 from controlplane.env import Env
 from controlplane.processes import ask, with_memory
-from controlplane.programs import answers_ready, probe_name, require_free_port
+from controlplane.programs import ask_ready, require_free_port
 
 NATIVE = ("nacl.bindings", "re2", "mmh3", "orjson", "uvloop", "psycopg", "granian", "av", "pylibsrtp", "cryptography")
 LEAST_FREE = 200e6  # bytes; below, PostgreSQL is about to stop
@@ -160,17 +160,21 @@ def _edges(url: str) -> Finding:
 
 def ports(env: Env) -> Iterator[Finding]:
     for name, variable, port in (("edge", "PORT", env.port), ("web", "CONSOLE_PORT", env.console_port)):
-        if answers_ready(env.host, port, probe_name(env)):
-            yield Finding(f"port {port}", Level.GOOD, f"The {name} answers on port {port}.")
-            continue
-        try:
-            require_free_port(variable, env.host, port)
-        except StartTrouble as trouble:
-            yield Finding(f"port {port}", Level.BAD, f"{trouble.detail} (The {name} should answer /readyz there.)")
+        ready, said = ask_ready(env, port)
+        if ready:
+            yield Finding(f"port {port}", Level.GOOD, f"The {name} answers on port {port}, and is ready.")
+        elif said:
+            yield Finding(f"port {port}", Level.BAD, f"The {name} on port {port} isn't ready. It says: {said}")
         else:
-            yield Finding(
-                f"port {port}", Level.POOR, f"The {name} doesn't run: port {port} is free. 'make run' starts it."
-            )
+            yield _port(env, name, variable, port)
+
+
+def _port(env: Env, name: str, variable: str, port: int) -> Finding:
+    try:
+        require_free_port(variable, env.host, port)
+    except StartTrouble as trouble:
+        return Finding(f"port {port}", Level.BAD, f"{trouble.detail} (The {name} should answer /readyz there.)")
+    return Finding(f"port {port}", Level.POOR, f"The {name} doesn't run: port {port} is free. 'make run' starts it.")
 
 
 def settings(env: Env) -> Iterator[Finding]:

@@ -53,14 +53,19 @@ def start_python(env: Env, name: str, arguments: list[str], say: Say) -> Server:
     return server
 
 
-def answers_ready(host: str, port: int, name: str) -> bool:
-    """Whether GET /readyz answers 200 there, within half a second; `name` is a Host that the server allows."""
+def ask_ready(env: Env, port: int) -> tuple[bool, str]:
+    """Whether GET /readyz answers 200 there, within half a second, and what it says otherwise."""
+    question = f"GET /readyz HTTP/1.1\r\nHost: {probe_name(env)}\r\nConnection: close\r\n\r\n"
+    answer = b""
     try:
-        with socket.create_connection((loopback(host), port), timeout=0.5) as connection:
-            connection.sendall(f"GET /readyz HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
-            return b" 200 " in connection.recv(64)
-    except OSError:
-        return False
+        with socket.create_connection((loopback(env.host), port), timeout=0.5) as connection:
+            connection.sendall(question.encode())
+            while len(answer) < 4096 and (piece := connection.recv(4096)):
+                answer += piece
+    except OSError as error:
+        return False, "" if not answer else str(error)
+    head, _, body = answer.decode(errors="replace").partition("\r\n\r\n")
+    return " 200 " in head.split("\r\n")[0], " ".join(body.split())[:300]
 
 
 def probe_name(env: Env) -> str:
@@ -124,10 +129,10 @@ def own_programs(env: Env, say: Say) -> list[Program]:
     schedule = ["--schedule", str(env.data / "run" / "beat"), "--pidfile="]
 
     def web_is_ready(server: Server, age: float) -> bool:
-        return answers_ready(env.host, env.console_port, probe_name(env))
+        return ask_ready(env, env.console_port)[0]
 
     def edge_is_ready(server: Server, age: float) -> bool:
-        return answers_ready(env.host, env.port, probe_name(env))
+        return ask_ready(env, env.port)[0]
 
     def program(name: str, arguments: list[str], is_ready: Callable[[Server, float], bool] = _settled) -> Program:
         return Program(name, lambda: start_python(env, name, arguments, say), is_ready)

@@ -71,7 +71,7 @@ def test_secret__no_permission__says_what_to_set(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("controlplane.env.os.open", refuse)
 
-    with pytest.raises(env.BadSetting, match="No permission to write .*secret: set ROLLCALL_DATA"):
+    with pytest.raises(env.BadSetting, match=r"No permission to write .*secret: set ROLLCALL_DATA"):
         load(tmp_path)
 
 
