@@ -106,7 +106,7 @@ class Counter:
         key = self.desk.rulesets.current.api_keys.get(hashlib.sha256(raw.encode()).hexdigest())
         now = self.desk.now().timestamp() * 1000
         if key is None or (key.expires_at is not None and key.expires_at <= now):
-            raise NotAuthenticated("This API key is not known, has expired or was revoked. Ask an operator for one.")
+            raise NotAuthenticated("This API key is unknown, expired or revoked. Ask an operator for one.")
         if "evaluate" not in key.scopes:
             raise NotAllowed("This API key lacks the scope evaluate. Ask an operator for one that has it.")
         return Caller(f"key:{key.id}", None)
