@@ -62,7 +62,11 @@ SITUATIONS: dict[str, tuple[Callable[[Launch], Any], Outcome, str]] = {
     "no_area": (lambda it: _person(it.bob, country="FR"), Outcome.THROTTLED, "no_area"),
     "area_held": (lambda it: _area(it, state="hold"), Outcome.THROTTLED, "hold"),
     "area_unknown": (lambda it: _area(it, state="unknown"), Outcome.THROTTLED, "capacity_unknown"),
-    "allowance_expired": (lambda it: _allowance(it, valid_until=cast.shortly(-1)), Outcome.THROTTLED, "capacity_unknown"),
+    "allowance_expired": (
+        lambda it: _allowance(it, valid_until=cast.shortly(-1)),
+        Outcome.THROTTLED,
+        "capacity_unknown",
+    ),
     "allowance_spent": (lambda it: _allowance(it, remaining=0), Outcome.THROTTLED, "allowance_spent"),
     "blocked": (lambda it: Block.objects.create(blocker=it.bob, blocked=it.alice), Outcome.CALLEE_OPTED_OUT, "blocked"),
     "blocked_with_calling": (
@@ -469,7 +473,11 @@ def test_area_of__with_several_areas__prefers_the_closest(launch: Launch) -> Non
 
 def test_grant_people__by_an_operator__makes_roots_and_keeps_who_has_it(launch: Launch) -> None:
     given = grant_people(
-        cast.CALLS, subscribers=[launch.alice.pk, launch.bob.pk], actor=cast.OPERATOR, now=timezone.now(), reason="pilot"
+        cast.CALLS,
+        subscribers=[launch.alice.pk, launch.bob.pk],
+        actor=cast.OPERATOR,
+        now=timezone.now(),
+        reason="pilot",
     )
 
     grant = Grant.objects.get(subscriber=launch.bob)
@@ -513,4 +521,4 @@ def test_reserve__with_a_person_who_has_no_account__is_refused(launch: Launch) -
     outcome, _, _ = cast.reserve(launch.alice, uuid4())
 
     assert outcome == "callee_ineligible"
-    assert builders.NOON < timezone.now() + timedelta(days=3650)
+    assert timezone.now() + timedelta(days=3650) > builders.NOON
