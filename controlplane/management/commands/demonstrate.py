@@ -1,0 +1,90 @@
+"""`manage.py demonstrate`: bob's phone waits, and alice's phone calls it. Two real phones, each a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from controlplane.actions.demonstration import read
+
+MANAGE = Path(__file__).resolve().parents[3] / "manage.py"
+READY_SECONDS = 30.0
+
+
+class Command(BaseCommand):
+    help = "alice calls bob: starts both phones, lets them talk, and shows what each of them says."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("caller", nargs="?", default="alice")
+        parser.add_argument("callee", nargs="?", default="bob")
+        parser.add_argument("--seconds", type=float, default=5.0, help="how long they talk (default: %(default)s)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        told = read(settings.ENV)
+        people = {person["name"]: person for person in told.get("people", [])}
+        caller, callee = people.get(options["caller"]), people.get(options["callee"])
+        if caller is None or callee is None or caller is callee:
+            known = ", ".join(people) or "nobody yet: start `make run` first"
+            raise CommandError(f"Name two different people of the demonstration. There are: {known}.")
+        url = told["public_url"]
+        waits = ["listen", "--phone", callee["phone"], "--name", callee["name"], "--answer", "--calls", "1"]
+        signs_in = ["register", "--phone", caller["phone"], "--name", caller["name"]]
+        calls = ["call", callee["phone"], "--seconds", str(options["seconds"])]
+        ready = threading.Event()
+        answering = self._start(url, callee, [*waits, "--record", f"{callee['folder']}/heard.wav"], ready.set)
+        try:
+            self._wait(answering, ready)
+            if self._start(url, caller, signs_in).wait(60):
+                raise CommandError(f"{caller['name']}'s phone can't sign in: see above.")
+            code = self._start(url, caller, [*calls, "--record", f"{caller['folder']}/heard.wav"]).wait()
+            if code:
+                raise CommandError("The call did not succeed: see above, or ask the console's Explain page why.")
+            answering.wait(10)
+        finally:
+            if answering.poll() is None:
+                answering.terminate()
+                answering.wait(10)
+        time.sleep(0.1)  # the last lines
+        self.stdout.write(f"What each of them heard: {caller['folder']}/heard.wav and {callee['folder']}/heard.wav")
+
+    def _start(
+        self, url: str, person: dict[str, str], words: list[str], heard: Callable[[], None] = lambda: None
+    ) -> subprocess.Popen[str]:
+        """The person's phone, its lines printed with its name; `heard` is called when it says that it waits."""
+        arguments = ["phone", "--url", url, "--folder", person["folder"], *words]
+        self.stdout.write(self.style.MIGRATE_HEADING(f"$ manage.py {' '.join(arguments)}"))
+        self.stdout.flush()
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, str(MANAGE), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+        def show() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                named = line if f"{person['name']}: " in line else f"{line[:10]}{person['name']}: {line[10:]}"
+                self.stdout.write(named.rstrip())
+                self.stdout.flush()
+                if "Waiting for calls" in line:
+                    heard()
+
+        threading.Thread(target=show, daemon=True).start()
+        return process
+
+    def _wait(self, answering: subprocess.Popen[str], ready: threading.Event) -> None:
+        end = time.monotonic() + READY_SECONDS
+        while not ready.wait(0.1):
+            if answering.poll() is not None or time.monotonic() > end:
+                raise CommandError("The answering phone doesn't start: see above. Does `make run` still run?")
