@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from controlplane.env import Env
@@ -21,8 +21,8 @@ def demonstration(env: Env) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def banner(env: Env) -> list[str]:
-    """Whole lines, each command copyable."""
+def banner(env: Env, excuses: Sequence[str] = ()) -> list[str]:
+    """Whole lines, each command copyable. `excuses` says which processes aren't ready."""
     seeded = demonstration(env)
     console = seeded.get("console") or {}
     lines = [RULE, f"  Rollcall runs. Data folder: {env.data}", ""]
@@ -43,4 +43,5 @@ def banner(env: Env) -> list[str]:
         links = [person.get("link") or f"{env.public_url}/phone/?as={person.get('name')}" for person in people[:2]]
         lines.append(f"  Open two browser phones  {'   '.join(links)}")
     lines += ["  Play the launch of 2015  make story", "  Start afresh             make reset"]
+    lines += ["", *(f"  But {excuse}" for excuse in excuses)] if excuses else []
     return [*lines, "", "  Ctrl-C ends everything.", RULE]

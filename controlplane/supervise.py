@@ -24,13 +24,21 @@ from controlplane.datafolder import Lock
 from controlplane.embedded import Embedded, prepare_socket_folder
 from controlplane.processes import Control, Order
 from controlplane.processes import main as processes
-from controlplane.programs import Program, has_command, own_programs, require_free_port, start_python, store_programs
+from controlplane.programs import (
+    Program,
+    ask_ready,
+    has_command,
+    own_programs,
+    require_free_port,
+    start_python,
+    store_programs,
+)
 from controlplane.server import Say
 from controlplane.watched import State, Watched
 
 GRACE = 4.0  # seconds for our own processes to end by themselves; the servers' turn comes after
 SERVER_GRACE = 4.0
-SLOW = 30.0  # seconds after which a start that isn't complete says what it waits for
+SLOW = 30.0  # seconds after which a start that isn't complete goes on without what is missing
 
 
 class Stopping(Exception):
@@ -131,16 +139,19 @@ class Supervisor:
         self._start_all(store_programs(self.env, self.embedded), strict=True)
         for step in self.parts.steps:
             self._once(step)
-        self._start_all(self.parts.programs(self.env, self.log), strict=False)
-        print("\n".join(banner(self.env)), flush=True)
+        waiting = self._start_all(self.parts.programs(self.env, self.log), strict=False)
+        print("\n".join(banner(self.env, [self._excuse(name) for name in waiting])), flush=True)
 
-    def _start_all(self, programs: list[Program], *, strict: bool) -> None:
-        """All are running afterwards. Strict: the first that ends is the trouble; otherwise it is restarted."""
+    def _start_all(self, programs: list[Program], *, strict: bool) -> list[str]:
+        """All are running afterwards, but for those that it returns: they aren't ready yet.
+
+        Strict: waits for all, and the first that ends is the trouble. Otherwise what ends is restarted.
+        """
         for program in programs:
             self.log("rollcall", f"starting {program.name}")
             watched = self.watched[program.name] = Watched(program, self.log, on_change=self._write_state)
             watched.start(strict=strict)
-        said_at = time.monotonic()
+        begun = time.monotonic()
         while True:
             self._step()
             if self.stopping:
@@ -150,11 +161,14 @@ class Supervisor:
                 if strict and watched.trouble is not None:
                     raise watched.trouble
             waiting = [watched.name for watched in mine if watched.state in {State.STARTING, State.WAITING}]
-            if not waiting:
-                return
-            if time.monotonic() - said_at > SLOW:
-                said_at = time.monotonic()
-                self.log("rollcall", f"still waiting for {', '.join(waiting)}: the lines above may say why")
+            if not waiting or (not strict and time.monotonic() - begun > SLOW):
+                return waiting
+
+    def _excuse(self, name: str) -> str:
+        """Why a process isn't ready, as far as it says so itself."""
+        port = {"edge": self.env.port, "web": self.env.console_port}.get(name)
+        said = ask_ready(self.env, port)[1] if port else ""
+        return f"{name} isn't ready yet. {f'It says: {said}' if said else 'The lines above may say why.'}"
 
     def _once(self, step: Step) -> None:
         """Run a program to its end. Raises `StartTrouble` when it fails."""
