@@ -127,7 +127,7 @@ async def _until(ended: asyncio.Event, work: object) -> int:
 
 async def _typed(expires_in: int) -> str:
     print(f"Enter the code that was sent to you (valid for {expires_in} s): ", end="", file=sys.stderr, flush=True)
-    return (await asyncio.to_thread(sys.stdin.readline)).strip()
+    return str(await asyncio.to_thread(sys.stdin.readline)).strip()
 
 
 async def _sign_in(options: argparse.Namespace, phone: Phone, commands: Commands | None = None) -> None:

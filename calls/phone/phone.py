@@ -93,7 +93,7 @@ class Phone:
     @property
     def call(self) -> Call | None:
         """The call that this phone is in, or that rings."""
-        return next((call for call in self.desk.calls.values() if call.state is not State.OVER), None)
+        return next((call for call in self.desk.calls.values() if not call.over.done()), None)
 
     async def place(self, whom: Mapping[str, str], wish: Wish) -> Ending:
         return await place(self.desk, whom, wish)
