@@ -192,4 +192,5 @@ def _faults(detail: Any, path: str) -> Iterator[dict[str, str]]:
             if not (nested and not inner):
                 yield from _faults(inner, f"{path}[{index}]" if nested else path)
     else:
-        yield {"path": path, "detail": str(cast(object, detail))}
+        words = str(cast(object, detail))
+        yield {"path": path, "detail": words if words.endswith((".", "?", "!")) else f"{words}."}

@@ -12,6 +12,7 @@ from phonenumbers import NumberParseException, PhoneNumberType, ValidationResult
 from controlplane.accounts.errors import PhoneInvalid, PhoneNotServed
 
 LONGEST_SPELLING = 64
+MOST_DIGITS = 15  # ITU-T E.164, with the country code
 SATELLITE_CODES = frozenset({870, 881, 882, 883})  # Inmarsat, GMSS, international networks
 PERSONS = frozenset(
     {
@@ -29,6 +30,12 @@ KINDS = {
     PhoneNumberType.PAGER: ("pager", "Pagers can't register. Use the number of a phone."),
     PhoneNumberType.UAN: ("company", "Company access numbers can't register. Use the number of a person."),
     PhoneNumberType.VOICEMAIL: ("voicemail", "Voicemail numbers can't register. Use the number of a phone."),
+}
+UNREADABLE = {
+    NumberParseException.INVALID_COUNTRY_CODE: "country_unknown",
+    NumberParseException.TOO_SHORT_NSN: "too_short",
+    NumberParseException.TOO_SHORT_AFTER_IDD: "too_short",
+    NumberParseException.TOO_LONG: "too_long",
 }
 LETTERS = re.compile(r"[^\W\d_]")
 
@@ -84,8 +91,7 @@ def _read(written: str) -> phonenumbers.PhoneNumber:
     try:
         number = phonenumbers.parse(text, None)
     except NumberParseException as error:
-        short = error.error_type == NumberParseException.TOO_SHORT_NSN
-        cause = "too_short" if short else "unreadable"
+        cause = UNREADABLE.get(error.error_type, "unreadable")
         raise PhoneInvalid("This can't be read as a phone number. Check its digits.", cause=cause) from None
     if number.extension:
         raise PhoneInvalid("Leave out the extension: only whole numbers can register.", cause="unreadable")
@@ -94,6 +100,9 @@ def _read(written: str) -> phonenumbers.PhoneNumber:
 
 def _require_length(number: phonenumbers.PhoneNumber) -> None:
     reason = phonenumbers.is_possible_number_with_reason(number)
+    digits = len(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)) - 1
+    if digits > MOST_DIGITS:
+        reason = ValidationResult.TOO_LONG
     if reason == ValidationResult.IS_POSSIBLE:
         return
     if reason == ValidationResult.INVALID_COUNTRY_CODE:

@@ -1,0 +1,325 @@
+"""Registration: codes, guesses, limits, and signing in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from nacl.public import PrivateKey
+from nacl.signing import SigningKey
+
+from controlplane.accounts.actions import registration
+from controlplane.accounts.actions.devices import NewDevice, revoke_device
+from controlplane.accounts.actions.limits import purge_uses
+from controlplane.accounts.actions.registration import Challenge
+from controlplane.accounts.actions.tokens import Session
+from controlplane.accounts.errors import CodeLimit, CodeRefused, CodesPaused, DeviceRefused, PhoneNotServed
+from controlplane.accounts.models import Device, LimitUse, OneTimeCode, RefreshToken, Subscriber
+from tests import builders
+from tests.builders import NOON
+
+pytestmark = pytest.mark.django_db
+
+ALICE, BOB = "+493090182000", "+493090182001"
+HERE = "203.0.113.7"
+
+
+def begin(phone: str = ALICE, *, address: str = HERE, after: float = 0) -> Challenge:
+    return registration.begin(phone, address=address, now=NOON + timedelta(seconds=after))
+
+
+def new_device(**changes: Any) -> NewDevice:
+    device = NewDevice(
+        id=uuid4(),
+        platform="android",
+        app_version="2.11.500",
+        os_version="4.4.2",
+        device_class="low",
+        label="Alice's phone",
+        language="de-DE",
+        ed25519=bytes(SigningKey.generate().verify_key),
+        x25519=bytes(PrivateKey.generate().public_key),
+    )
+    return replace(device, **changes)
+
+
+def verify(challenge: Challenge, *, code: str | None = None, after: float = 1, **changes: Any) -> Session:
+    given = {"device": new_device(), "carrier": "262-03", "address": HERE, "claims": lambda device: {}, **changes}
+    now = NOON + timedelta(seconds=after)
+    return registration.verify(challenge.id, code=challenge.code if code is None else code, now=now, **given)
+
+
+def wrong(challenge: Challenge) -> str:
+    return f"{(int(challenge.code) + 1) % 10**6:06d}"
+
+
+@pytest.fixture
+def real_deployment(settings: Any) -> None:
+    settings.ENV = replace(settings.ENV, demonstration=False)
+
+
+def test_code__when_sent__stands_as_a_keyed_hash_only() -> None:
+    challenge = begin()
+
+    row = OneTimeCode.objects.get(id=challenge.id)
+
+    assert bytes(row.code_hash) != challenge.code.encode()
+    assert challenge.code not in str(vars(row))
+    assert challenge.code not in repr(challenge)
+    assert row.country == "DE"
+
+
+def test_code__when_right__makes_a_subscriber_with_a_device() -> None:
+    session = verify(begin(), device=new_device(label="My phone"))
+
+    subscriber = Subscriber.objects.get()
+    assert session.subscriber == subscriber.id
+    assert subscriber.id.version == 7
+    assert (subscriber.country, subscriber.carrier, subscriber.language) == ("DE", "262-03", "de-DE")
+    assert ALICE.encode() not in bytes(subscriber.phone_hash) + bytes(subscriber.phone_sealed)
+    assert Device.objects.get(id=session.device).label == "My phone"
+
+
+def test_number__that_is_known__signs_in_as_the_same_subscriber() -> None:
+    alice = builders.subscriber(phone=ALICE, name="Alice", carrier="262-01")
+
+    session = verify(begin(), carrier="")
+
+    assert session.subscriber == alice.id
+    alice.refresh_from_db()
+    assert (alice.name, alice.carrier) == ("Alice", "262-01")
+
+
+def test_answer__for_known_and_unknown_numbers__is_the_same() -> None:
+    builders.subscriber(phone=ALICE)
+
+    known, unknown = begin(ALICE), begin(BOB)
+
+    assert (known.expires_in, known.resend_after) == (unknown.expires_in, unknown.resend_after)
+
+
+def test_code__that_is_wrong__is_refused_and_counted() -> None:
+    challenge = begin()
+
+    with pytest.raises(CodeRefused):
+        verify(challenge, code=wrong(challenge))
+
+    assert OneTimeCode.objects.get(id=challenge.id).tries == 1
+    assert verify(challenge).subscriber
+
+
+def test_code__after_five_wrong_ones__is_refused_though_right() -> None:
+    challenge = begin()
+    for _ in range(5):
+        with pytest.raises(CodeRefused):
+            verify(challenge, code=wrong(challenge))
+
+    with pytest.raises(CodeRefused):
+        verify(challenge)
+
+    assert OneTimeCode.objects.get(id=challenge.id).tries == 5
+    assert not Subscriber.objects.exists()
+
+
+@pytest.mark.parametrize(("after", "accepted"), [(599, True), (600, False)])
+def test_code__for_ten_minutes__is_good(after: float, accepted: bool) -> None:
+    challenge = begin()
+
+    if accepted:
+        assert verify(challenge, after=after)
+    else:
+        with pytest.raises(CodeRefused):
+            verify(challenge, after=after)
+
+
+def test_code__when_spent__is_refused() -> None:
+    challenge = begin()
+    verify(challenge)
+
+    with pytest.raises(CodeRefused):
+        verify(challenge)
+
+
+def test_refusals__whatever_their_cause__say_the_same() -> None:
+    challenge, spent = begin(), begin()
+    verify(spent)
+    unknown = replace(challenge, id=UUID(int=1))
+    said = set()
+
+    for asked, code, after in (
+        (challenge, wrong(challenge), 1),
+        (challenge, challenge.code, 9999),
+        (spent, spent.code, 1),
+        (unknown, challenge.code, 1),
+    ):
+        with pytest.raises(CodeRefused) as refused:
+            verify(asked, code=code, after=after)
+        said.add(str(refused.value.as_problem()))
+
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_device_id__of_somebody_else_or_revoked__is_refused_and_the_code_stays_good(revoked: bool) -> None:
+    owner = builders.subscriber(phone=ALICE if revoked else BOB)
+    taken = builders.device(owner)
+    if revoked:
+        revoke_device(taken.id, now=NOON)
+    challenge = begin(ALICE)
+
+    with pytest.raises(DeviceRefused):
+        verify(challenge, device=new_device(id=taken.id))
+
+    taken.refresh_from_db()
+    assert taken.subscriber_id == owner.id
+    assert verify(challenge)
+
+
+def test_device_id__of_ones_own__is_the_same_device_again_and_ends_its_old_tokens() -> None:
+    first = verify(begin(), device=(device := new_device(app_version="2.11.1")))
+
+    second = verify(begin(), device=replace(device, app_version="2.12.0"), after=2)
+
+    assert (first.subscriber, first.device) == (second.subscriber, second.device)
+    assert Device.objects.get().app_version == "2.12.0"
+    assert RefreshToken.objects.filter(revoked_at__isnull=True).count() == 1
+
+
+def test_push_token__is_stored_sealed(settings: Any) -> None:
+    session = verify(begin(), device=new_device(push_service="fcm", push_token="secret-push-token"))
+
+    sealed = bytes(Device.objects.get(id=session.device).push_token_sealed or b"")
+    assert b"secret-push-token" not in sealed
+    assert settings.KEYS.push.decrypt(sealed) == b"secret-push-token"
+
+
+def test_fault_while_signing_in__leaves_the_code_good() -> None:
+    challenge = begin()
+
+    def fail(device: Device) -> dict[str, Any]:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        verify(challenge, claims=fail)
+
+    assert not Subscriber.objects.exists()
+    assert verify(challenge)
+
+
+@pytest.mark.usefixtures("real_deployment")
+def test_codes__to_one_number__are_five_a_day_and_one_in_thirty_seconds() -> None:
+    begin(after=0)
+    with pytest.raises(CodeLimit) as too_soon:
+        begin(after=29)
+    assert too_soon.value.retry_after == 1
+    for number in range(1, 5):
+        begin(after=40 * number)
+
+    with pytest.raises(CodeLimit) as too_many:
+        begin(after=1000)
+
+    assert too_many.value.retry_after == 86_400 - 1000
+    assert begin(BOB, after=1000)
+    assert begin(after=86_400)
+
+
+@pytest.mark.usefixtures("real_deployment")
+def test_codes__to_neighbouring_numbers__are_a_hundred_a_day() -> None:
+    for number in range(100):
+        begin(f"+493090182{number:03d}", address=f"203.0.113.{number % 8}")
+
+    with pytest.raises(CodeLimit):
+        begin("+493090182999", address="203.0.113.200")
+
+    assert begin("+493090183999", address="203.0.113.200")
+
+
+@pytest.mark.usefixtures("real_deployment")
+@pytest.mark.parametrize(
+    ("addresses", "same"),
+    [
+        (["203.0.113.7", "203.0.113.7"], True),
+        (["203.0.113.7", "::ffff:203.0.113.7"], True),
+        (["2001:db8:0:1::1", "2001:db8:0:1:ffff::2"], True),
+        (["2001:db8:0:1::1", "2001:db8:0:2::1"], False),
+        (["203.0.113.7", "203.0.113.8"], False),
+    ],
+)
+def test_codes__asked_for_from_one_address__are_sixty_an_hour(addresses: list[str], same: bool) -> None:
+    for number in range(60):
+        begin(f"+4930901{number:02d}000", address=addresses[0])
+
+    if same:
+        with pytest.raises(CodeLimit):
+            begin(BOB, address=addresses[1])
+    else:
+        assert begin(BOB, address=addresses[1])
+
+
+@pytest.mark.usefixtures("real_deployment")
+def test_codes__of_a_day__end_closed_and_nothing_else_is_counted(settings: Any) -> None:
+    settings.ENV = replace(settings.ENV, codes_per_day=1)
+    begin(ALICE)
+
+    with pytest.raises(CodesPaused) as refused:
+        begin(BOB)
+
+    assert refused.value.status == 503
+    assert refused.value.retry_after == 86_400
+    assert OneTimeCode.objects.count() == 1
+    assert LimitUse.objects.get(limit="code.address").used == 1
+
+
+@pytest.mark.usefixtures("real_deployment")
+def test_guesses__from_one_address__are_a_hundred_and_twenty_an_hour() -> None:
+    nobody = Challenge(id=UUID(int=1), expires_in=600, resend_after=30, code="000000")
+    for _ in range(120):
+        with pytest.raises(CodeRefused):
+            verify(nobody)
+
+    with pytest.raises(CodeLimit):
+        verify(nobody)
+    with pytest.raises(CodeRefused):
+        verify(nobody, address="203.0.113.200")
+
+
+def test_country__outside_of_the_list__is_refused(settings: Any) -> None:
+    settings.ENV = replace(settings.ENV, code_countries=("DE",))
+    begin(ALICE)
+
+    with pytest.raises(PhoneNotServed) as refused:
+        begin("+12025550123")
+
+    assert refused.value.extra["cause"] == "country"
+
+
+def test_counts__once_their_period_is_over__are_forgotten() -> None:
+    begin()
+
+    assert purge_uses(now=NOON + timedelta(days=1)) == 0
+    assert purge_uses(now=NOON + timedelta(days=3)) == 5
+
+
+def test_codes__a_day_after_their_end__are_forgotten() -> None:
+    begin()
+
+    assert registration.purge_codes(now=NOON + timedelta(days=1)) == 0
+    assert registration.purge_codes(now=NOON + timedelta(days=2)) == 1
+
+
+@pytest.mark.parametrize(("demonstration", "shown"), [(True, True), (False, False)])
+def test_log_sender__shows_the_code__in_a_demonstration_only(
+    settings: Any, capsys: Any, demonstration: bool, shown: bool, django_capture_on_commit_callbacks: Any
+) -> None:
+    import structlog.testing
+
+    settings.ENV = replace(settings.ENV, demonstration=demonstration)
+    with structlog.testing.capture_logs() as logged, django_capture_on_commit_callbacks(execute=True):
+        challenge = begin()
+
+    (sent,) = (event for event in logged if event["event"] == "code.sent")
+    assert (challenge.code in str(sent)) is shown
+    assert ALICE not in str(sent)

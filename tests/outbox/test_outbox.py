@@ -1,0 +1,159 @@
+"""The outbox: asked for once, delivered once, in order, whatever fails."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from controlplane.outbox import actions
+from controlplane.outbox.actions import deliver_due, enqueue, nudge, purge
+from controlplane.outbox.models import Outbox
+
+delivered: list[tuple[str, dict[str, Any]]] = []
+failing: set[str] = set()
+
+
+def deliver(payload: dict[str, Any], *, key: str, now: Any) -> None:
+    """A handler that writes a row of its own, and fails where the test says so."""
+    enqueue("test.echo", key=f"echo of {key}", payload=payload)
+    if key in failing:
+        raise ConnectionError("the other side is away")
+    delivered.append((key, payload))
+
+
+@pytest.fixture(autouse=True)
+def handlers(settings: Any) -> None:
+    delivered.clear()
+    failing.clear()
+    settings.OUTBOX_HANDLERS = {"test.effect": f"{__name__}.deliver"}
+
+
+def ask(*keys: str, **changes: Any) -> None:
+    for key in keys:
+        enqueue("test.effect", key=key, payload={"n": key}, **changes)
+
+
+@pytest.mark.django_db
+def test_effect__asked_for_twice__is_one_row() -> None:
+    first = enqueue("test.effect", key="a", payload={"n": 1})
+    second = enqueue("test.effect", key="a", payload={"n": 2})
+
+    assert (first, second) == (True, False)
+    assert Outbox.objects.get().payload == {"n": 1}
+
+
+@pytest.mark.django_db
+def test_effect__of_a_change_that_failed__is_not_asked_for() -> None:
+    def change() -> None:
+        with transaction.atomic():
+            ask("a")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        change()
+
+    assert not Outbox.objects.exists()
+
+
+@pytest.mark.django_db
+def test_effects__that_are_due__are_delivered_once_in_order() -> None:
+    ask("a", "b", "c")
+    now = timezone.now()
+
+    assert (deliver_due(now), deliver_due(now)) == (3, 0)
+
+    assert delivered == [("a", {"n": "a"}), ("b", {"n": "b"}), ("c", {"n": "c"})]
+    assert set(Outbox.objects.filter(kind="test.effect").values_list("delivered_at", flat=True)) == {now}
+
+
+@pytest.mark.django_db
+def test_effect__due_later__waits_for_its_time() -> None:
+    now = timezone.now()
+    ask("a", due_at=now + timedelta(seconds=10))
+
+    assert deliver_due(now + timedelta(seconds=9)) == 0
+    assert deliver_due(now + timedelta(seconds=10)) == 1
+
+
+@pytest.mark.django_db
+def test_effect__that_fails__holds_up_nobody_and_is_tried_again_later() -> None:
+    ask("a", "b")
+    failing.add("a")
+    now = timezone.now()
+
+    assert deliver_due(now) == 1
+
+    row = Outbox.objects.get(key="a")
+    assert (row.attempts, row.last_error) == (1, "ConnectionError: the other side is away")
+    assert list(Outbox.objects.failing()) == [row]
+    assert not Outbox.objects.filter(key="echo of a").exists(), "what the handler wrote went with its failure"
+    assert deliver_due(now) == 0
+    failing.clear()
+    assert deliver_due(now + timedelta(seconds=1)) == 1
+    assert [key for key, _ in delivered] == ["b", "a"]
+
+
+@pytest.mark.django_db
+def test_kind__without_a_handler__waits_and_is_counted() -> None:
+    enqueue("test.unknown", key="a", payload={})
+    ask("b")
+
+    assert deliver_due(timezone.now()) == 1
+
+    assert Outbox.objects.get(key="a").attempts == 0
+    assert Outbox.objects.waiting_by_kind() == {"test.unknown": 1, "test.echo": 1}
+
+
+@pytest.mark.django_db
+def test_handler__that_does_not_exist__is_a_failure_like_any_other(settings: Any) -> None:
+    settings.OUTBOX_HANDLERS = {"test.effect": "nowhere.at_all"}
+    ask("a")
+
+    assert deliver_due(timezone.now()) == 0
+
+    assert "ModuleNotFoundError" in Outbox.objects.get().last_error
+
+
+@pytest.mark.django_db
+def test_rows__delivered_a_day_ago__are_forgotten() -> None:
+    ask("a", "b")
+    now = timezone.now()
+    deliver_due(now)
+    ask("c")
+
+    assert purge(now + timedelta(hours=24)) == 0
+    assert purge(now + timedelta(hours=24, seconds=1)) == 2
+    assert Outbox.objects.filter(key="c").exists()
+
+
+@pytest.mark.django_db
+def test_row__written_by_sql__is_delivered_too() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO outbox_outbox (key, kind, payload) VALUES ('a', 'test.effect', '{}')")
+
+    assert deliver_due(timezone.now()) == 1
+
+
+def test_nudge__without_a_broker__fails_silently_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "_quiet_until", 0.0)
+    with mock.patch.object(actions.current_app, "send_task", side_effect=ConnectionError) as send:
+        nudge()
+        nudge()
+
+    assert send.call_count == 1
+
+
+@pytest.mark.django_db
+def test_nudge__comes_with_the_commit_only(django_capture_on_commit_callbacks: Any) -> None:
+    sent = mock.patch.object(actions.current_app, "send_task")
+    with sent as send, django_capture_on_commit_callbacks(execute=True):
+        ask("a")
+        assert send.call_count == 0
+
+    assert send.call_args.args == ("outbox.deliver",)
+    assert send.call_args.kwargs["queue"] == "ticks"
