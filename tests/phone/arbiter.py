@@ -28,6 +28,7 @@ class Arbiter:
         self.calls: dict[str, dict[str, Any]] = {}
         self.problems: dict[str, dict[str, Any]] = {}  # by op: answer this instead
         self.activates = False
+        self.tells_codes = True
         self.requests: list[tuple[str, str, dict[str, Any]]] = []  # device, op, body
         self.hellos: list[dict[str, Any]] = []
         self.tamper: Tamper = lambda kind, event: event
@@ -68,9 +69,8 @@ class Arbiter:
         body = await request.json()
         if "registration" in self.problems:
             return self.problem(**self.problems["registration"])
-        return web.json_response(
-            {"challenge": body["phone"], "expires_in": 600, "demonstration_code": "123456"}, status=202
-        )
+        code = {"demonstration_code": "123456"} if self.tells_codes else {}
+        return web.json_response({"challenge": body["phone"], "expires_in": 600, **code}, status=202)
 
     async def verify(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -107,7 +107,7 @@ async def test_run__every_question_and_every_mistake__is_answered_by_one_event(
 
     mistakes = ["", "{", "[]", "5", '{"do": 5}', '{"do": "dance"}', "dance", '{"do": "answer"}', '{"do": "hangup"}']
     mistakes += ['{"do": "call"}', '{"do": "set", "answer": "perhaps"}', '{"do": "safety", "who": "+49"}']
-    mistakes += ['{"do": "call", "to": "+49", "seconds": "long"}', '{"do": "ofrep"}', "\udcff" if False else "é"]
+    mistakes += ['{"do": "call", "to": "+49", "seconds": "long"}', '{"do": "ofrep"}', "é"]
     for mistake in mistakes[1:]:
         phone.type(mistake)
         assert (await phone.wait("refused"))["code"] == "bad_command", mistake
