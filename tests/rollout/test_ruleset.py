@@ -291,6 +291,18 @@ def connector(environment: dict[str, str]) -> Callable[[], Awaitable[psycopg.Asy
     return connect
 
 
+async def in_django(work: Callable[[], Any]) -> Any:
+    """Runs in a thread of its own, whose connection is closed again."""
+
+    def run() -> Any:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(run)
+
+
 async def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
         while not holds():
@@ -318,15 +330,15 @@ async def test_watcher__change_committed__arrives_by_bell_or_by_asking(
     watcher, held, feed = watching(tmp_path, connector(stack_environment), bell, poll=30.0 if bell_rings else 0.1)
     heard: list[FeedRow] = []
     watcher.on_feed.append(heard.extend)
-    await asyncio.to_thread(cast.feature)
+    await in_django(cast.feature)
     task = asyncio.create_task(watcher.run())
     await until(lambda: watcher.seen_at is not None)
     await asyncio.sleep(0.3)
 
-    await asyncio.to_thread(lambda: features.switch_off(cast.CALLS, actor=cast.OPERATOR, now=NOW))
+    await in_django(lambda: features.switch_off(cast.CALLS, actor=cast.OPERATOR, now=NOW))
     await until(lambda: held.current.version == 1, 2.0)
-    await asyncio.to_thread(
-        insert, "grant.created", {"subscriber": "s", "feature": "f", "grant": 1, "source": "invite"}, "g1"
+    await in_django(
+        lambda: insert("grant.created", {"subscriber": "s", "feature": "f", "grant": 1, "source": "invite"}, "g1")
     )
     if bell_rings:
         await asyncio.to_thread(doorbell.ring, doorbell.FEED, "")
@@ -338,7 +350,6 @@ async def test_watcher__change_committed__arrives_by_bell_or_by_asking(
     assert Rulesets(settings.KEYS.ruleset.verify_key, tmp_path / "ruleset.json").start_from_disk()
     if bell is not None:
         await bell.aclose()
-    await asyncio.to_thread(connection.close)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -346,13 +357,13 @@ async def test_watcher__poison_in_the_table__is_passed_over_for_the_next_best(
     tmp_path: Path, stack_environment: dict[str, str]
 ) -> None:
     watcher, held, _ = watching(tmp_path, connector(stack_environment), poll=0.05)
-    await asyncio.to_thread(cast.feature)
-    await asyncio.to_thread(rulesets.publish, cast.OPERATOR, NOW)
+    await in_django(cast.feature)
+    await in_django(lambda: rulesets.publish(cast.OPERATOR, NOW))
 
     def poison() -> None:
         Ruleset.objects.create(version=10_000, body=b"{", signature=b"x", key_id="", published_at=NOW, published_by="m")
 
-    await asyncio.to_thread(poison)
+    await in_django(poison)
     task = asyncio.create_task(watcher.run())
     await until(lambda: held.current.version == 1)
     await asyncio.sleep(0.3)
@@ -360,7 +371,6 @@ async def test_watcher__poison_in_the_table__is_passed_over_for_the_next_best(
     assert held.refused == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await asyncio.to_thread(connection.close)
 
 
 async def test_watcher__both_stores_away__decides_from_disk_and_goes_on_trying(tmp_path: Path) -> None:
