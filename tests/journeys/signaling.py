@@ -1,0 +1,257 @@
+"""A real edge on loopback, and phones that speak its protocol without media: what the signaling journeys stand on."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
+from aiohttp.test_utils import unused_port
+from django.conf import settings
+from django.db import connections
+from django.utils import timezone
+
+from calls.edge.app import build
+from calls.edge.edge import Edge
+from controlplane import env
+from controlplane.accounts.actions.tokens import mint
+from controlplane.accounts.models import Device, DeviceList, Subscriber
+from rollout.actions import rulesets
+from tests import builders
+from tests.rollout import cast
+
+T = TypeVar("T")
+BLOB = base64.urlsafe_b64encode(b"sealed" * 40).rstrip(b"=").decode()
+LIST = {"list": "bGlzdA", "signature": "c2ln"}
+
+
+@dataclass
+class Stage:
+    """The cast of a launch with a phone each; the ruleset is published."""
+
+    launch: cast.Launch
+    devices: dict[str, Device]
+    tokens: dict[str, str]
+    environment: dict[str, str]
+    folder: Path
+
+    def number(self, name: str) -> str:
+        return settings.KEYS.unseal_phone(bytes(getattr(self.launch, name).phone_sealed))
+
+
+def add_phone(person: Subscriber) -> Device:
+    device = builders.device(person)
+    body = json.dumps({"devices": [{"id": str(device.id)}], "epoch": 1}).encode()
+    DeviceList.objects.create(subscriber=person, epoch=1, body=body, signature=b"s" * 64, account_key=b"k" * 32)
+    return device
+
+
+def token_of(device: Device, *, grant: Any = None) -> str:
+    g = (
+        {}
+        if grant is None
+        else {cast.CALLS: {"id": grant.id, "src": grant.source, "depth": 0, "at": 1, "root": grant.id}}
+    )
+    return mint(device, claims={"area": "DE", "g": g}, now=timezone.now())
+
+
+def build_stage(environment: Mapping[str, str], folder: Path, **of_window: Any) -> Stage:
+    launch = cast.launch(**of_window)
+    people = {name: getattr(launch, name) for name in ("alice", "bob", "carol", "dave")}
+    devices = {name: add_phone(person) for name, person in people.items()}
+    tokens = {
+        name: token_of(device, grant=launch.root if name == "alice" else None) for name, device in devices.items()
+    }
+    rulesets.publish(cast.OPERATOR, timezone.now())
+    return Stage(launch, devices, tokens, dict(environment), folder)
+
+
+async def rows(work: Callable[[], T]) -> T:
+    """Django's rows from an async test: in a thread, whose connections are closed again."""
+
+    def run() -> T:
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    return await asyncio.to_thread(run)
+
+
+@asynccontextmanager
+async def running_edge(stage: Stage, **knobs: str) -> AsyncIterator[Edge]:
+    port = unused_port()
+    values = {
+        **stage.environment, "PORT": str(port), "CONSOLE_PORT": str(unused_port()), "POLL_SECONDS": "0.1",
+        "EDGE_REPORT_SECONDS": "0.2", "ROLLCALL_SECRET": settings.ENV.secret.hex(),
+        "ROLLCALL_DATA": str(stage.folder / secrets.token_hex(4)), **knobs,
+    }  # fmt: skip
+    edge = Edge(env.load(values))
+    runner = web.AppRunner(build(edge), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        await until(lambda: edge.rulesets.current.version > 0)
+        yield edge
+    finally:
+        await runner.cleanup()
+
+
+async def until(condition: Callable[[], Any], seconds: float = 5) -> Any:
+    """Wait for a condition that another task brings about."""
+    for _ in range(round(seconds / 0.01)):
+        if value := condition():
+            return value
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen in time")
+
+
+class Problem(Exception):
+    def __init__(self, body: dict[str, Any]) -> None:
+        super().__init__(body["code"])
+        self.body = body
+        self.code = body["code"]
+
+
+@dataclass
+class Phone:
+    """One phone on a socket. `raw` holds the answers exactly as they came."""
+
+    url: str
+    token: str
+    device: str
+    session: ClientSession
+    socket: ClientWebSocketResponse | None = None
+    welcome: dict[str, Any] = field(default_factory=dict)
+    bye: dict[str, Any] | None = None
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    raw: dict[str, bytes] = field(default_factory=dict)
+    acks: bool = True
+
+    def __post_init__(self) -> None:
+        self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._reader: asyncio.Task[None] | None = None
+
+    async def connect(self, **hello: Any) -> Phone:
+        self.socket = await self.session.ws_connect(f"{self.url}/v1/signal", max_msg_size=0)
+        frame = {"k": "hello", "v": 1, "token": self.token, "device": self.device, "last_seq": 0, "epoch": "", **hello}
+        await self.socket.send_json(frame)
+        message = await self.socket.receive()
+        assert message.type is WSMsgType.TEXT, message
+        self.welcome = json.loads(message.data)
+        if self.welcome["k"] == "welcome":
+            self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def _read(self) -> None:
+        assert self.socket is not None
+        async for message in self.socket:
+            frame = json.loads(message.data)
+            if frame["k"] == "res":
+                self.raw[frame["id"]] = message.data.encode()
+                waiting = self._waiting.pop(frame["id"], None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(frame)
+            elif frame["k"] == "ev":
+                self.seen.append(frame)
+                self._events.put_nowait(frame)
+                if self.acks:
+                    await self.socket.send_json({"k": "ack", "seq": frame["seq"]})
+            elif frame["k"] == "bye":
+                self.bye = frame["problem"]
+                for waiting in self._waiting.values():
+                    if not waiting.done():
+                        waiting.set_exception(Problem(frame["problem"]))
+
+    async def ask(self, t: str, *, id: str | None = None, **body: Any) -> dict[str, Any]:
+        assert self.socket is not None
+        id = id or str(uuid.uuid4())
+        waiting: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[id] = waiting
+        await self.socket.send_json({"k": "req", "id": id, "t": t, **body})
+        async with asyncio.timeout(8):
+            frame = await waiting
+        if "problem" in frame:
+            raise Problem(frame["problem"])
+        return frame["ok"]
+
+    async def refused(self, t: str, **body: Any) -> dict[str, Any]:
+        """The problem that this request is refused with."""
+        try:
+            answer = await self.ask(t, **body)
+        except Problem as problem:
+            return problem.body
+        raise AssertionError(f"{t} was not refused: {answer}")
+
+    async def event(self, t: str, seconds: float = 5) -> dict[str, Any]:
+        """The next event of this type; others that come before it are passed over."""
+        async with asyncio.timeout(seconds):
+            while True:
+                frame = await self._events.get()
+                if frame["t"] == t:
+                    return frame
+
+    async def place(self, number: str) -> str:
+        """prepare and invite; the call's id."""
+        ready = await self.ask("prepare", callee={"phone": number})
+        await self.invite(ready)
+        return str(ready["call"])
+
+    async def invite(self, ready: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        blobs = dict.fromkeys(ready["callee"]["devices"], BLOB)
+        return await self.ask("invite", call=ready["call"], ticket=ready["ticket"], blobs=blobs, **LIST, **more)
+
+    async def closed(self, seconds: float = 5) -> int | None:
+        """The close code of the socket."""
+        assert self._reader is not None
+        await asyncio.wait({self._reader}, timeout=seconds)
+        assert self.socket is not None
+        return self.socket.close_code
+
+    async def vanish(self) -> None:
+        """Cut the connection without a word."""
+        assert self.socket is not None
+        if self._reader is not None:
+            self._reader.cancel()
+        transport = self.socket.get_extra_info("socket")
+        del transport
+        await self.socket.close()
+
+
+@asynccontextmanager
+async def phones(stage: Stage, edge: Edge, *names: str) -> AsyncIterator[list[Phone]]:
+    """These people's phones, connected."""
+    async with ClientSession() as session:
+        made = [phone(stage, edge, name, session) for name in names]
+        for each in made:
+            await each.connect()
+            assert each.welcome["k"] == "welcome", each.welcome
+        yield made
+
+
+def phone(stage: Stage, edge: Edge, name: str, session: ClientSession) -> Phone:
+    return Phone(f"http://127.0.0.1:{edge.env.port}", stage.tokens[name], str(stage.devices[name].id), session)
+
+
+async def connected_call(caller: Phone, callee: Phone, number: str) -> str:
+    """A call that both ends say is up."""
+    call = await caller.place(number)
+    ring = await callee.event("ring")
+    assert ring["call"] == call
+    await callee.ask("ringing", call=call)
+    await callee.ask("accept", call=call, blob=BLOB)
+    await caller.event("accepted")
+    await caller.ask("connected", call=call)
+    await callee.ask("connected", call=call)
+    await caller.event("connected")
+    await callee.event("connected")
+    return call
