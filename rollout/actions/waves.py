@@ -166,7 +166,8 @@ def admit(wave_id: int, *, now: datetime, batch: int = WAVE_BATCH) -> Admission:
             return Admission(admitted, done=True)
         if outcome["outcome"] != "ok":
             return Admission(admitted)
-        if end or (waiting and not outcome["admitted"] and not _any_allowance(now)):
+        # A pass that began in an earlier run may end here without having met those who wait: then the next one begins.
+        if waiting and (end or (not outcome["admitted"] and not _any_allowance(now))):
             words = "" if admitted else standstill(_reasons(waiting))
             return _stand(wave_id, admitted, words)
     return Admission(admitted, more=True)

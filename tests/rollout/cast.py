@@ -1,4 +1,4 @@
-"""A feature, an area with allowance, and the cast of a launch: what the tests of invites, waves and capacity stand on."""
+"""A feature, an area with allowance, and the cast of a launch: what tests of invites, waves and capacity stand on."""
 
 from __future__ import annotations
 
