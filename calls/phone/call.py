@@ -137,12 +137,20 @@ class Call:
         local = Ending({"cancel": "cancelled", "decline": "declined"}.get(op, reason))
         if self.id:
             try:
-                await self.desk.line.request(op, call=self.id, **more)
+                await self._last_request(op, more, reason)
                 await asyncio.wait({self.over}, timeout=LAST_WORDS_SECONDS)
             except Refused as refused:
-                if refused.code not in {"call_over", "not_found"}:
+                if refused.code not in {"call_over", "call_unknown"}:
                     self.refused(refused, op)
         self.finish(local)
+
+    async def _last_request(self, op: str, more: Mapping[str, Any], reason: str) -> None:
+        try:
+            await self.desk.line.request(op, call=self.id, **more)
+        except Refused as refused:
+            if refused.code != "too_late":
+                raise
+            await self.desk.line.request("end", call=self.id, reason=reason)  # they answered before we gave up
 
     def _last_op(self, reason: str) -> tuple[str, dict[str, Any]]:
         before = self.state in {State.CALLING, State.RINGING}
@@ -204,7 +212,7 @@ class Call:
         op, more = self._last_op(ending.reason)
         if self.id:
             try:
-                await self.desk.line.request(op, call=self.id, **more)
+                await self._last_request(op, more, ending.reason)
             except Refused as refused:
                 self.refused(refused, op)
         if self.over.done() and self.over.result().reason == ending.reason:

@@ -17,6 +17,7 @@ from calls.phone.report import Reporter
 
 ANSWER_SECONDS = 15.0
 WELCOME_SECONDS = 10.0
+RETRY_SECONDS = (0.5, 1.5)
 SETTLED_SECONDS = 5.0
 BACKOFF_FIRST, BACKOFF_MOST = 0.25, 15.0
 CLOSE_TOKEN, CLOSE_REPLACED = 4401, 4409
@@ -68,7 +69,21 @@ class Signaling:
             await self._socket.close()
 
     async def request(self, op: str, **body: Any) -> dict[str, Any]:
-        """The answer's `ok`. Sent again, under the same id, after a reconnect. Raises `Refused`."""
+        """The answer's `ok`. Raises `Refused`; a passing trouble of the server (`try_again`) is waited out for a while.
+
+        `prepare` isn't repeated: there the user waits, and may try again.
+        """
+        for wait in () if op == "prepare" else RETRY_SECONDS:
+            try:
+                return await self._ask(op, body)
+            except Refused as refused:
+                if refused.code != "try_again":
+                    raise
+                await asyncio.sleep(wait)
+        return await self._ask(op, body)
+
+    async def _ask(self, op: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """One request. Sent again, under the same id, after a reconnect."""
         if self.stopped.done():
             raise Refused.here("offline", f"This phone's socket is closed for good: {self.stopped.result()}")
         identifier = secrets.token_hex(8)
@@ -141,8 +156,9 @@ class Signaling:
                 "token": token,
                 "device": self.account.identity.device,
                 "last_seq": self.mark.last_seq,
-                "epoch": self.mark.epoch,
             }
+            if self.mark.epoch:
+                hello["epoch"] = self.mark.epoch
             if self._session:
                 hello["resume"] = self._session
             await socket.send_json(hello)

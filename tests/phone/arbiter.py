@@ -131,7 +131,7 @@ class Arbiter:
             return socket
         device = hello["device"]
         self.sockets[device] = socket
-        last = hello["last_seq"] if hello["epoch"] == self.epoch else 0
+        last = hello["last_seq"] if hello.get("epoch", self.epoch) == self.epoch else 0
         await socket.send_json({"k": "welcome", "session": "s", "epoch": self.epoch, "resumed": "resume" in hello})
         for event in self.inboxes.get(device, []):
             if event["seq"] > last:

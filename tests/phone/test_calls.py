@@ -336,3 +336,30 @@ async def test_kill__ends_the_running_call_with_its_reason(phones: OpenPhone, ar
 
     assert (await placing).reason == "stopped"
     assert (await bob.heard.wait("ended"))["reason"] == "stopped"
+
+
+async def test_cancel__too_late_since_they_answered__ends_the_call_instead(phones: OpenPhone, arbiter: Arbiter) -> None:
+    alice = await phones("alice")
+    await phones("bob")
+    placing = asyncio.create_task(alice.place({"phone": NUMBERS["bob"]}, Wish()))
+    await alice.heard.wait("ringing")
+    arbiter.problems["cancel"] = {"code": "too_late", "status": 409, "detail": "They have answered."}
+
+    await alice.call.hang_up()
+
+    assert (await placing).reason == "hangup"
+    assert ops(arbiter, alice)[-2:] == ["cancel", "end"]
+
+
+async def test_request__passing_trouble_of_the_server__is_waited_out(phones: OpenPhone, arbiter: Arbiter) -> None:
+    alice, bob = await phones("alice"), await phones("bob")
+    bob.policy = Policy(Answering.AUTO)
+    arbiter.problems["accept"] = {"code": "try_again", "status": 503, "detail": "In a moment."}
+    placing = asyncio.create_task(alice.place({"phone": NUMBERS["bob"]}, Wish(seconds=0)))
+    await bob.heard.wait("answering")
+    await asyncio.sleep(0.2)
+
+    del arbiter.problems["accept"]
+
+    assert (await placing).reason == "hangup"
+    assert "refused" not in bob.heard.names()
