@@ -110,8 +110,8 @@ def actor_of(request: Request) -> Actor:
 
 def client_address(request: Request) -> str:
     """The client's address. A peer in our own network is the edge: it adds the client to X-Forwarded-For, last."""
-    peer = request.META.get("REMOTE_ADDR", "")
-    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    peer: str = request.META.get("REMOTE_ADDR", "")
+    forwarded: str = request.META.get("HTTP_X_FORWARDED_FOR", "")
     if not forwarded:
         return peer
     try:

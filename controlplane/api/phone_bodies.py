@@ -68,7 +68,7 @@ class DeviceBody(serializers.Serializer[Any]):
     app_version = serializers.CharField(max_length=64)
     os_version = serializers.CharField(max_length=64, allow_blank=True, default="")
     device_class = serializers.ChoiceField(choices=DeviceClass.choices, default=DeviceClass.MID)
-    label = serializers.CharField(max_length=64, allow_blank=True, default="")
+    label = serializers.CharField(max_length=64, allow_blank=True, default="")  # type: ignore[assignment]
     language = serializers.RegexField(r"\A([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)?\Z", max_length=16, default="")
     push = PushBody(required=False, allow_null=True)
 
@@ -143,7 +143,7 @@ class MyDeviceAnswer(serializers.Serializer[Any]):
     app_version = serializers.CharField()
     os_version = serializers.CharField()
     device_class = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
 
 
 class MeAnswer(serializers.Serializer[Any]):
@@ -156,4 +156,5 @@ class MeAnswer(serializers.Serializer[Any]):
     accepts_invites = serializers.BooleanField()
     joined_at = serializers.DateTimeField()
     device = MyDeviceAnswer()
+    device_list = DeviceListAnswer(allow_null=True, help_text="The signed list that stands")
     blocks = serializers.ListField(child=serializers.UUIDField(), help_text="Whom this person blocks")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -92,12 +92,10 @@ class DeviceListView(PhoneView):
     @extend_schema(responses=bodies.DeviceListAnswer, operation_id="read_device_list")
     def get(self, request: Request) -> Response:
         """The list that stands: the next one must have the epoch after it and name its SHA-256."""
-        row = devices.current_list(_me(request).subscriber_id)
-        if row is None:
+        listed = _list_of(_me(request))
+        if listed is None:
             raise NotFound("No device list was uploaded yet. Begin with epoch 1 and an empty `previous`.")
-        return _fresh(
-            {"epoch": row.epoch, "list": bodies.b64(bytes(row.body)), "signature": bodies.b64(bytes(row.signature))}
-        )
+        return _fresh(listed)
 
     @extend_schema(request=bodies.DeviceListBody, responses=bodies.EpochAnswer, operation_id="put_device_list")
     def put(self, request: Request) -> Response:
@@ -162,8 +160,14 @@ def _session(session: Session) -> dict[str, Any]:
 
 
 def _me(request: Request) -> Device:
-    device: Device = request.user
-    return device
+    return cast(Device, request.user)
+
+
+def _list_of(device: Device) -> dict[str, Any] | None:
+    row = devices.current_list(device.subscriber_id)
+    if row is None:
+        return None
+    return {"epoch": row.epoch, "list": bodies.b64(bytes(row.body)), "signature": bodies.b64(bytes(row.signature))}
 
 
 def _about(device: Device) -> dict[str, Any]:
@@ -185,5 +189,6 @@ def _about(device: Device) -> dict[str, Any]:
             "device_class": device.device_class,
             "label": device.label,
         },
+        "device_list": _list_of(device),
         "blocks": [str(blocked) for blocked in owner.blocks.order_by("id").values_list("blocked_id", flat=True)],
     }

@@ -176,7 +176,7 @@ def _of_rest_framework(error: exceptions.APIException) -> Refusal:
         case exceptions.UnsupportedMediaType():
             return UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
         case exceptions.Throttled():
-            return TooMany("Wait before you ask again.", retry_after=int(error.wait or 1))
+            return TooMany("Wait before you ask again.", retry_after=int(getattr(error, "wait", None) or 1))
     return OurFault("The fault was logged. Try again, or tell the operators.")
 
 

@@ -223,6 +223,7 @@ def test_device_list__is_put_read_and_chained() -> None:
     ).encode()
     upload = {"list": b64(body), "signature": b64(key.sign(b"rollcall device list v1\0" + body).signature)}
     assert phone.get("/v1/device-list").status_code == 404
+    assert phone.get("/v1/me").json()["device_list"] is None
 
     first = phone.put("/v1/device-list", json.dumps(upload), content_type="application/json")
     again = phone.put("/v1/device-list", json.dumps(upload), content_type="application/json")
@@ -232,6 +233,7 @@ def test_device_list__is_put_read_and_chained() -> None:
 
     assert first.json() == again.json() == {"epoch": 1}
     assert phone.get("/v1/device-list").json() == {"epoch": 1, **upload}
+    assert phone.get("/v1/me").json()["device_list"] == {"epoch": 1, **upload}
     assert (forged.status_code, forged.json()["code"]) == (400, "device_list_refused")
 
 

@@ -8,6 +8,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import structlog.testing
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
@@ -99,6 +102,18 @@ def test_answer__for_known_and_unknown_numbers__is_the_same() -> None:
     known, unknown = begin(ALICE), begin(BOB)
 
     assert (known.expires_in, known.resend_after) == (unknown.expires_in, unknown.resend_after)
+
+
+def test_work__for_known_and_unknown_numbers__is_the_same() -> None:
+    builders.subscriber(phone=ALICE)
+    asked = []
+    for phone in (ALICE, BOB):
+        with CaptureQueriesContext(connection) as queries:
+            begin(phone)
+        asked.append([query["sql"].split("VALUES")[0] for query in queries if "SAVEPOINT" not in query["sql"]])
+
+    assert asked[0] == asked[1]
+    assert not any("accounts_subscriber" in sql for sql in asked[0])
 
 
 def test_code__that_is_wrong__is_refused_and_counted() -> None:
@@ -312,10 +327,8 @@ def test_codes__a_day_after_their_end__are_forgotten() -> None:
 
 @pytest.mark.parametrize(("demonstration", "shown"), [(True, True), (False, False)])
 def test_log_sender__shows_the_code__in_a_demonstration_only(
-    settings: Any, capsys: Any, demonstration: bool, shown: bool, django_capture_on_commit_callbacks: Any
+    settings: Any, demonstration: bool, shown: bool, django_capture_on_commit_callbacks: Any
 ) -> None:
-    import structlog.testing
-
     settings.ENV = replace(settings.ENV, demonstration=demonstration)
     with structlog.testing.capture_logs() as logged, django_capture_on_commit_callbacks(execute=True):
         challenge = begin()
