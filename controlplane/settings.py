@@ -108,6 +108,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = ["controlplane.console.formats"]
 STATIC_URL = "/static/"
 STATIC_ROOT = None
 # The web process serves the console's own files itself, straight from the packages: nothing has to be collected.

@@ -81,25 +81,30 @@ class ByActions(ModelAdmin):
 class ReasonedForm(ModelForm):  # type: ignore[type-arg]
     """A form whose change is explained. The reason stands in the audit."""
 
-    reason = forms.CharField(
+    why = forms.CharField(
         label="Why", required=False, max_length=500, help_text="Stands in the audit.", widget=forms.TextInput
     )
 
     def changes(self) -> dict[str, Any]:
-        """What was changed, without the reason."""
-        return {name: self.cleaned_data[name] for name in self.changed_data if name != "reason"}
+        """What was changed, without the why."""
+        return {name: self.cleaned_data[name] for name in self.changed_data if name != "why"}
 
 
 def style(form: Any) -> None:
     """Our own fields look as Unfold's do."""
     from unfold.widgets import UnfoldAdminTextInputWidget
 
-    if "reason" in form.base_fields:
-        form.base_fields["reason"].widget = UnfoldAdminTextInputWidget()
+    if "why" in form.base_fields:
+        form.base_fields["why"].widget = UnfoldAdminTextInputWidget()
 
 
 class Reasoned(ByActions):
     form = ReasonedForm
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Nobody is asked why on a page that only shows."""
+        fieldsets = super().get_fieldsets(request, obj)
+        return fieldsets[:-1] if obj and not self.has_change_permission(request, obj) else fieldsets
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         made = super().get_form(request, obj, change, **kwargs)
@@ -137,7 +142,7 @@ class FeatureAdmin(Reasoned):
         ("What it is", {"fields": ("key", "name", "description", "owner", "visible_to_phones")}),
         ("Who can have it", {"fields": ("requirements", "prerequisites", "rules")}),
         ("Values", {"fields": ("kind", "variants", "default_variant", "off_variant"), "classes": ("collapse",)}),
-        ("", {"fields": ("reason",)}),
+        ("", {"fields": ("why",)}),
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
@@ -165,7 +170,7 @@ class FeatureAdmin(Reasoned):
 
     def save_model(self, request: HttpRequest, obj: Feature, form: Any, change: bool) -> None:
         values, now = form.changes(), timezone.now()
-        reason = form.cleaned_data.get("reason", "")
+        reason = form.cleaned_data.get("why", "")
         if change:
             features.change_feature(obj.key, changes=values, actor=actor_of(request), reason=reason, now=now)
         else:
@@ -186,6 +191,7 @@ class WindowForm(ReasonedForm):
     class Meta:
         model = Window
         fields = "__all__"
+        labels = {"min_grant_age_seconds": "Least age of the inviter's own grant, in seconds", "root_budget": "Budget"}
 
 
 WINDOW_FIELDS = (
@@ -206,7 +212,7 @@ class WindowAdmin(Reasoned):
         ("What it is for", {"fields": ("feature", "name", "question", "test")}),
         ("How people come in", {"fields": ("activate_on", "areas", "closes_at")}),
         ("Limits", {"fields": ("places", "quota", "depth_limit", "root_budget", "min_grant_age_seconds")}),
-        ("", {"fields": ("reason",)}),
+        ("", {"fields": ("why",)}),
     )
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -230,7 +236,7 @@ class WindowAdmin(Reasoned):
             obj.feature.key,
             areas=[area.key for area in data["areas"]],
             actor=actor_of(request),
-            reason=data.get("reason", ""),
+            reason=data.get("why", ""),
             now=timezone.now(),
             **{name: data[name] for name in WINDOW_FIELDS},
         )
@@ -250,6 +256,12 @@ class WaveForm(ReasonedForm):
     class Meta:
         model = Wave
         fields = "__all__"
+        labels = {"any_of": "Audience", "share_ppm": "Share"}
+        help_texts = {
+            "any_of": 'Any of several lists of clauses: [[{"trait": "country", "operator": "IN", "values": ["DE"]}]]. '
+            "An empty list means everybody.",
+            "share_ppm": "Parts per million of the audience: 1000000 is everybody, 50000 is 5 %.",
+        }
 
     def clean_any_of(self) -> Any:
         value = self.cleaned_data["any_of"]
@@ -262,14 +274,14 @@ class WaveForm(ReasonedForm):
 @admin.register(Wave)
 class WaveAdmin(Reasoned):
     form = WaveForm
-    list_display = ("name", "feature", "position", "state_words", "share_of", "admitted", "why")
+    list_display = ("name", "feature", "position", "state_words", "share_of", "admitted", "still")
     list_filter = ("state", "feature")
     list_select_related = ("feature",)
     list_before_template = "console/lists/waves.html"
     change_form_outer_before_template = "console/before/wave.html"
     fieldsets = (
         ("Who is in it", {"fields": ("feature", "name", "any_of", "share_ppm")}),
-        ("", {"fields": ("reason",)}),
+        ("", {"fields": ("why",)}),
     )
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -284,7 +296,7 @@ class WaveAdmin(Reasoned):
         return share_words(wave.share_ppm)
 
     @admin.display(description="Why")
-    def why(self, wave: Wave) -> str:
+    def still(self, wave: Wave) -> str:
         return wave.standstill or wave.held_by
 
     def save_model(self, request: HttpRequest, obj: Wave, form: Any, change: bool) -> None:
@@ -295,7 +307,7 @@ class WaveAdmin(Reasoned):
             any_of=data["any_of"],
             share_ppm=data["share_ppm"],
             actor=actor_of(request),
-            reason=data.get("reason", ""),
+            reason=data.get("why", ""),
             now=timezone.now(),
         )
         obj.pk = made.pk
@@ -308,6 +320,20 @@ class AreaForm(ReasonedForm):
     class Meta:
         model = Area
         fields = "__all__"
+        labels = {
+            "capacity_calls": "Capacity in calls",
+            "hold_above_ppm": "Hold above",
+            "resume_below_ppm": "Resume below",
+            "tick_seconds": "Seconds between ticks",
+            "stale_seconds": "Seconds until a measurement is stale",
+        }
+        help_texts = {
+            "hold_above_ppm": "Parts per million of the capacity: 800000 is 80 %.",
+            "resume_below_ppm": "Parts per million of the capacity: 640000 is 64 %.",
+            "activations_per_minute": "How many people may come in at most, while the load allows it.",
+            "countries": "ISO 3166, separated by commas: DE,AT.",
+            "carriers": "MCC-MNC, separated by commas: 262-03. A carrier beats a country; neither means everywhere.",
+        }
 
 
 @admin.register(Area)
@@ -320,7 +346,7 @@ class AreaAdmin(Reasoned):
         ("Capacity", {"fields": ("capacity_calls", "hold_above_ppm", "resume_below_ppm", "activations_per_minute")}),
         ("Who belongs to it", {"fields": ("key", "name", "countries", "carriers")}),
         ("Measuring", {"fields": ("tick_seconds", "stale_seconds"), "classes": ("collapse",)}),
-        ("", {"fields": ("reason",)}),
+        ("", {"fields": ("why",)}),
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
@@ -340,11 +366,11 @@ class AreaAdmin(Reasoned):
         return area.reason
 
     def save_model(self, request: HttpRequest, obj: Area, form: Any, change: bool) -> None:
-        reason, now = form.cleaned_data.get("reason", ""), timezone.now()
+        reason, now = form.cleaned_data.get("why", ""), timezone.now()
         if change:
             areas.change_area(obj.key, changes=form.changes(), actor=actor_of(request), reason=reason, now=now)
             return
-        fields = {name: value for name, value in form.cleaned_data.items() if name not in {"reason", "key"}}
+        fields = {name: value for name, value in form.cleaned_data.items() if name not in {"why", "key"}}
         made = areas.create_area(obj.key, actor=actor_of(request), reason=reason, now=now, **fields)
         obj.pk = made.pk
 

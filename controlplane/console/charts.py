@@ -94,5 +94,5 @@ def load_chart(
         resume_y=y(capacity * resume_below_ppm / 1_000_000),
         zero_y=y(0),
         labels=tuple((y(value), f"{value:,}") for value in sorted({0, capacity // 2, capacity})),
-        times=tuple((x(ago), f"{ago // 60} min ago" if ago else "now") for ago in range(seconds, -1, -seconds // 4)),
+        times=tuple((x(ago), f"{ago // 60} min ago" if ago else "now") for ago in range(seconds, -1, -seconds // 5)),
     )

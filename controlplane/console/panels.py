@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -86,13 +87,36 @@ def chart_of(area: Area, now: datetime) -> LoadChart:
     )
 
 
+@dataclass(slots=True)
+class Spell:
+    """Ticks in a row that decided the same: the newest of them, how many, and when the first was."""
+
+    newest: CapacityDecision
+    ticks: int
+    since: datetime
+
+
+def spells(area: Area, *, ticks: int = 120, most: int = 10) -> list[Spell]:
+    """The last decisions, the newest first, with repetitions told once."""
+    found: list[Spell] = []
+    for decision in CapacityDecision.objects.filter(area=area).order_by("-at")[:ticks]:
+        last = found[-1] if found else None
+        if last and (last.newest.state, last.newest.reason) == (decision.state, decision.reason):
+            last.ticks += 1
+            last.since = decision.at
+        elif len(found) == most:
+            break
+        else:
+            found.append(Spell(decision, 1, decision.at))
+    return found
+
+
 def area_panel(area: Area, now: datetime) -> dict[str, Any]:
-    decisions = list(CapacityDecision.objects.filter(area=area).order_by("-at")[:12])
     chart = chart_of(area, now)
     return {
         "row": area_row(area, now),
         "chart": chart,
-        "decisions": decisions,
+        "spells": spells(area),
         "hold_calls": area.capacity_calls * area.hold_above_ppm / 1_000_000,
         "resume_calls": area.capacity_calls * area.resume_below_ppm / 1_000_000,
     }

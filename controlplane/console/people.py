@@ -31,7 +31,7 @@ def _features() -> list[tuple[str, str]]:
 class ExplainForm(forms.Form):
     subscriber = forms.CharField(label="Phone number or subscriber id", max_length=64)
     feature = forms.ChoiceField(label="Feature", choices=_features)
-    callee = forms.CharField(label="Calling whom", required=False, max_length=64, help_text="A number or id")
+    callee = forms.CharField(label="Calling whom", required=False, max_length=64)
 
 
 def seen_words(seen: dict[str, Any]) -> str:

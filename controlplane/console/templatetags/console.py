@@ -71,14 +71,15 @@ def sparkline(values: Sequence[int], label: str) -> dict[str, Any]:
 
 
 @register.simple_tag(takes_context=True)
-def verbs(context: dict[str, Any], kind: str, thing: Any, *, small: bool = False) -> SafeString:
-    """The buttons of what this operator may do with this thing, now."""
+def verbs(context: dict[str, Any], kind: str, thing: Any, *, small: bool = False, only: str = "") -> SafeString:
+    """The buttons of what this operator may do with this thing, now; `only` names some of them."""
     request = context["request"]
     if not has_role(request.user, Role.OPERATOR):
         return SafeString("")
+    chosen = [verb for verb in offered(kind, thing) if not only or verb.key in only.split()]
+    after = context.get("page") or request.path
     buttons = template.loader.render_to_string(
-        "console/_verbs.html",
-        {"verbs": offered(kind, thing), "kind": kind, "id": thing.pk, "small": small, "next": request.path},
+        "console/_verbs.html", {"verbs": chosen, "kind": kind, "id": thing.pk, "small": small, "next": after}
     )
     return SafeString(buttons)
 
