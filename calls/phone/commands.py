@@ -9,6 +9,7 @@ which the events that it causes carry too.
     {"do": "set", "answer": "auto|manual|decline|ignore", "after": 1.5, "seconds": …, "tone": …, "wav": …, "record": …}
         the standing wish for calls that come in; `{call}` in `record` becomes the call's id
     {"do": "features"}      {"do": "ofrep", "feature": "calling"}      {"do": "me"}      {"do": "status"}
+    {"do": "token"}         {"do": "prepare", "to": "+49…"}   asks whether a call could be placed, and places none
     {"do": "accepts_invites", "value": false}      {"do": "block", "subscriber": …}      {"do": "unblock", …}
     {"do": "safety", "who": "+49…"}      {"do": "trust", "who": "+49…"}      {"do": "verified", "who": "+49…"}
     {"do": "code", "code": "123456"}      {"do": "reconnect"}      {"do": "quit"}
@@ -27,6 +28,7 @@ One JSON object per line comes out: `event`, `at` (epoch milliseconds of this ma
     missed {call, peer} · busy {call, peer} · key_changed {subscriber, phone?}
     grant {feature, grant, source, words} · features_changed {version}
     features {features} · ofrep {feature, value, reason, token_issued_at, answer} · me {me} · status {…} · set {…}
+    token {access_token} · prepared {to, call}
     safety {who, number} · trusted {who} · verified {who} · done {do}
     refused {op, code, detail, …every other member of the problem: window, invite, retry_at, cause, …}
 """
@@ -159,6 +161,8 @@ class Commands:
             "features": self._features,
             "ofrep": self._ofrep,
             "me": self._me,
+            "token": self._token,
+            "prepare": self._prepare,
             "accepts_invites": self._accepts_invites,
             "block": lambda c: self._ask("PUT", f"/v1/me/blocks/{c['subscriber']}"),
             "unblock": lambda c: self._ask("DELETE", f"/v1/me/blocks/{c['subscriber']}"),
@@ -194,6 +198,16 @@ class Commands:
         value, reason = answer.get("value"), answer.get("reason")
         fields = {"feature": feature, "value": value, "reason": reason, "token_issued_at": issued, "answer": answer}
         return "ofrep", f"{feature}: {value} ({reason}).", fields
+
+    async def _token(self, command: Mapping[str, Any]) -> Any:
+        token = await self.phone.account.access_token()
+        return "token", "The access token of this phone.", {"access_token": token}
+
+    async def _prepare(self, command: Mapping[str, Any]) -> Any:
+        """Ask whether a call could be placed, and place none."""
+        to = str(command["to"])
+        prepared = await self.phone.signaling.request("prepare", callee={"phone": to}, media="audio")
+        return "prepared", f"{to} can be called.", {"to": to, "call": prepared["call"]}
 
     async def _me(self, command: Mapping[str, Any]) -> Any:
         me = await self.phone.account.ask("GET", "/v1/me")
