@@ -202,6 +202,10 @@ class Call:
             case SecurityError() | BadHandshake() | BadBlob() | BadSession() | BadDeviceList():
                 await self._end_with(Ending("security_error", None, str(error)))
             case MediaFailed() | TimeoutError():
+                # Who hangs up takes the media down at once; the arbiter's word comes a moment later, and it counts.
+                await asyncio.wait({self.over}, timeout=LAST_WORDS_SECONDS)
+                if self.over.done():
+                    return
                 reason = "media_lost" if self.state is State.CONNECTED else "setup_failed"
                 await self._end_with(Ending(reason, None, str(error) or "The other phone took too long."))
             case _:

@@ -363,3 +363,34 @@ async def test_request__passing_trouble_of_the_server__is_waited_out(phones: Ope
 
     assert (await placing).reason == "hangup"
     assert "refused" not in bob.heard.names()
+
+
+async def test_media__breaks_because_the_other_side_hung_up__the_arbiters_word_counts(
+    phones: OpenPhone, arbiter: Arbiter
+) -> None:
+    alice, bob = await phones("alice"), await phones("bob")
+    bob.policy = Policy(Answering.AUTO)
+    placing = asyncio.create_task(alice.place({"phone": NUMBERS["bob"]}, Wish()))
+    connected = await bob.heard.wait("connected")
+
+    bob.call.media.lost.set()  # the other side's goodbye on the media path is quicker than the arbiter
+    await asyncio.sleep(0.1)
+    await arbiter.finish(connected["call"], "hangup")
+
+    assert (await bob.heard.wait("ended"))["reason"] == "hangup"
+    assert (await placing).reason == "hangup"
+
+
+async def test_media__breaks_and_nobody_hung_up__ends_as_media_lost_for_both(
+    phones: OpenPhone, arbiter: Arbiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calls.phone.call.LAST_WORDS_SECONDS", 0.05)
+    alice, bob = await phones("alice"), await phones("bob")
+    bob.policy = Policy(Answering.AUTO)
+    placing = asyncio.create_task(alice.place({"phone": NUMBERS["bob"]}, Wish()))
+    await bob.heard.wait("connected")
+
+    bob.call.media.lost.set()
+
+    assert (await bob.heard.wait("ended"))["reason"] == "media_lost"
+    assert (await placing).reason == "media_lost"
