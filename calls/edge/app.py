@@ -106,7 +106,8 @@ def main(argv: Sequence[str] = ()) -> int:
     async def run() -> int:
         return await serve(Edge(env))
 
-    return uvloop.run(run())
+    code: int = uvloop.run(run())
+    return code
 
 
 if __name__ == "__main__":

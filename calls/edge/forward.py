@@ -8,8 +8,9 @@ import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, web
 
 from calls.rules.messages import FRAME_BYTES
-from controlplane.refusal import BadInput, TryAgain
+from controlplane.refusal import TryAgain
 
+from .errors import BodyTooLarge
 from .limits import FORWARD, Limits
 
 PASSED_ON = ("Authorization", "Content-Type", "Accept", "Accept-Language", "Idempotency-Key", "User-Agent")
@@ -55,7 +56,7 @@ class Forward:
         assert self._session is not None
         await self.limits.spend(FORWARD, request.remote or "")
         if (request.content_length or 0) > FRAME_BYTES:
-            raise BadInput("The body may have at most 64 KiB.")
+            raise BodyTooLarge("The body may have at most 64 KiB.")
         body = await request.read()
         headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
         headers["X-Forwarded-For"] = request.remote or ""

@@ -13,6 +13,7 @@ from calls.rules.messages import FRAME_BYTES
 from controlplane.refusal import BadInput
 
 from .answers import Answers
+from .errors import BodyTooLarge
 from .inbox import Inboxes
 from .limits import REQUEST, Limits
 from .operations import Asked, Operations, read_request
@@ -111,7 +112,7 @@ class Rest:
 async def read_body(request: web.Request) -> dict[str, Any]:
     """The JSON object of a request; an empty body is an empty object. Raises `BadInput`."""
     if request.content_length and request.content_length > FRAME_BYTES:
-        raise BadInput("The body may have at most 64 KiB.")
+        raise BodyTooLarge("The body may have at most 64 KiB.")
     raw = await request.read()
     if not raw:
         return {}

@@ -80,7 +80,7 @@ class Sockets:
         greeted = False
         try:
             token, hello = await self._hello(socket)
-            session = Session(secrets.token_hex(8), token, socket, request.transport)  # type: ignore[arg-type]
+            session = Session(secrets.token_hex(8), token, socket, request.transport)
             await self._welcome(session, hello)
             greeted = True
             await self._listen(session)
@@ -257,7 +257,7 @@ class Sockets:
 
 def _unnamed(socket: web.WebSocketResponse, request: web.Request) -> Session:
     nobody = Token("", "", 0, 0, {}, {}, frozenset())
-    return Session("", nobody, socket, request.transport)  # type: ignore[arg-type]
+    return Session("", nobody, socket, request.transport)
 
 
 async def _replace(session: Session) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -24,7 +24,6 @@ from calls.rules.call import Call, State, Tell
 
 from .record import call_from_json, call_to_json
 
-T = TypeVar("T")
 FOLDER = Path(__file__).parent
 PATIENCE = 0.1
 REST_AFTER_SILENCE = 0.5
@@ -115,7 +114,7 @@ class Store:
             for name in ("commit", "append", "attach", "detach", "trim", "sweep", "limit")
         }
 
-    async def run(self, command: Awaitable[T]) -> T:
+    async def run(self, command: Awaitable[Any]) -> Any:
         """The command's answer, or `StoreAway` within 100 ms."""
         if time.monotonic() < self._rest_until:
             if asyncio.iscoroutine(command):

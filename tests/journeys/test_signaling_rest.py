@@ -1,0 +1,179 @@
+"""The REST twins for a phone that was just woken, the long poll, and what else the edge serves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from calls.edge.edge import Edge
+from tests.journeys.signaling import BLOB, LIST, Stage, phones, running_edge
+from tests.rollout import cast
+
+pytestmark = pytest.mark.django_db(transaction=True)
+UNKNOWN = "01234567-89ab-4def-8123-456789abcdef"
+
+
+class Woken:
+    """A phone without a socket."""
+
+    def __init__(self, session: ClientSession, edge: Edge, token: str) -> None:
+        self.session = session
+        self.url = f"http://127.0.0.1:{edge.env.port}"
+        self.headers = {"Authorization": f"Bearer {token}"}
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, Any]:
+        """Status, JSON and headers."""
+        async with self.session.request(
+            method, f"{self.url}{path}", json=body, headers={**self.headers, **headers}
+        ) as answer:
+            raw = await answer.read()
+            return answer.status, await answer.json(content_type=None) if raw else None, answer.headers
+
+
+@asynccontextmanager
+async def woken(stage: Stage, edge: Edge, name: str) -> AsyncIterator[Woken]:
+    async with ClientSession() as session:
+        yield Woken(session, edge, stage.tokens[name])
+
+
+async def test_woken_phone__takes_a_call_over_rest(stage: Stage) -> None:
+    async with running_edge(stage) as edge, phones(stage, edge, "alice") as (alice,), woken(stage, edge, "bob") as bob:
+        waiting = asyncio.create_task(bob.ask("GET", "/v1/calls/inbox?after=0&wait=10"))
+        await asyncio.sleep(0.2)
+        started = time.monotonic()
+        call = await alice.place(stage.number("bob"))
+
+        _, inbox, _ = await waiting
+        took = time.monotonic() - started
+        ring = inbox["events"][0]
+        _, state, _ = await bob.ask("POST", f"/v1/calls/{call}/ringing")
+        accepted = await bob.ask("POST", f"/v1/calls/{call}/accept", {"blob": BLOB})
+        answer = await alice.event("accepted")
+        _, seen, _ = await bob.ask("GET", f"/v1/calls/{call}")
+        _, turn, _ = await bob.ask("GET", f"/v1/calls/{call}/turn")
+        acked, _, _ = await bob.ask("POST", "/v1/calls/inbox/ack", {"seq": ring["seq"]})
+        _, rest, _ = await bob.ask("GET", "/v1/calls/inbox?after=0")
+
+        assert (ring["t"], ring["call"]) == ("ring", call)
+        assert took < 2
+        assert state == {"state": "ringing"}
+        assert accepted[:2] == (200, {"state": "accepted"})
+        assert answer["blob"] == BLOB
+        assert (seen["state"], turn) == ("accepted", {"ice_servers": []})
+        assert (acked, [event["t"] for event in rest["events"]]) == (204, ["grant"])
+
+
+async def test_call__placed_over_rest__is_as_one_over_a_socket(stage: Stage) -> None:
+    async with running_edge(stage) as edge, phones(stage, edge, "bob") as (bob,), woken(stage, edge, "alice") as alice:
+        _, ready, _ = await alice.ask("POST", "/v1/calls/prepare", {"callee": {"phone": stage.number("bob")}})
+        body = {
+            "call": ready["call"], "ticket": ready["ticket"], "blobs": dict.fromkeys(ready["callee"]["devices"], BLOB),
+            **LIST,
+        }  # fmt: skip
+        placed = [await alice.ask("POST", "/v1/calls", body, **{"Idempotency-Key": "k1"}) for _ in range(2)]
+        again = await alice.ask("POST", "/v1/calls", body)
+        ring = await bob.event("ring")
+        cancelled = await alice.ask("POST", f"/v1/calls/{ready['call']}/cancel")
+
+        assert [each[:2] for each in placed] == [(201, {"state": "routing"})] * 2
+        assert (again[0], again[1]["code"]) == (409, "ticket_spent")
+        assert ring["call"] == ready["call"]
+        assert cancelled[:2] == (200, {"state": "ended", "reason": "cancelled"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("POST", "/v1/calls/prepare", {"callee": {}}, 400, "bad_input"),
+        ("POST", "/v1/calls", {}, 400, "bad_input"),
+        ("POST", "/v1/calls/not-a-call/ringing", None, 400, "bad_input"),
+        ("POST", f"/v1/calls/{UNKNOWN}/accept", {"blob": BLOB}, 404, "call_unknown"),
+        ("GET", f"/v1/calls/{UNKNOWN}", None, 404, "call_unknown"),
+        ("GET", f"/v1/calls/{UNKNOWN}/turn", None, 404, "call_unknown"),
+        ("GET", "/v1/calls/inbox?after=-1", None, 400, "bad_input"),
+        ("GET", "/v1/calls/inbox?wait=600", None, 400, "bad_input"),
+        ("POST", "/v1/calls/inbox/ack", {"seq": "1"}, 400, "bad_input"),
+        ("POST", "/v1/calls/prepare", ["no", "object"], 400, "bad_input"),
+        ("POST", "/v1/calls/prepare", {"callee": "x" * 80_000}, 413, "too_large"),
+        ("GET", "/v1/nothing", None, 404, "not_found"),
+        ("DELETE", "/v1/calls", None, 405, "method_not_allowed"),
+        ("GET", "/phone/../../manage.py", None, 404, "not_found"),
+        ("GET", "/phone/%2e%2e/%2e%2e/manage.py", None, 404, "not_found"),
+        ("POST", "/v1/registration", {"phone": "+49"}, 503, "try_again"),
+    ],
+)
+async def test_request__that_can_t_be_served__is_problem_details(
+    stage: Stage, method: str, path: str, body: Any, status: int, code: str
+) -> None:
+    async with running_edge(stage) as edge, woken(stage, edge, "alice") as alice:
+        got, problem, headers = await alice.ask(method, path, body)
+
+    assert (got, problem["code"], problem["status"]) == (status, code, status)
+    assert headers["Content-Type"].startswith("application/problem+json")
+    assert problem["detail"].endswith(".")
+    assert ("Retry-After" in headers) == (status == 503)
+
+
+async def test_bearer__that_is_missing_or_forged__is_not_let_in(stage: Stage) -> None:
+    async with running_edge(stage) as edge, ClientSession() as session:
+        for token in ("", "x.y.z", stage.tokens["alice"] + "A"):
+            stranger = Woken(session, edge, token)
+            status, problem, _ = await stranger.ask("GET", "/v1/calls/inbox")
+            assert (status, problem["code"]) == (401, "not_authenticated")
+
+
+async def test_edge__serves_the_phone_health_metrics_and_decisions(stage: Stage) -> None:
+    async with running_edge(stage) as edge, woken(stage, edge, "alice") as alice:
+        async with alice.session.get(f"{alice.url}/", allow_redirects=False) as first:
+            place = first.headers["Location"]
+        async with alice.session.get(f"{alice.url}/phone/") as page:
+            html, headers = await page.text(), page.headers
+        async with alice.session.get(f"{alice.url}/metrics") as metrics:
+            shown = await metrics.text()
+        ready = await alice.ask("GET", "/readyz")
+        healthy = await alice.ask("GET", "/healthz")
+        flag = await alice.ask("POST", f"/ofrep/v1/evaluate/flags/{cast.CALLS}", {"context": {}})
+        features = await alice.ask("GET", "/v1/me/features")
+
+    assert place == "/phone/"
+    assert "<!doctype html>" in html.lower()
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "Set-Cookie" not in headers
+    assert "rollcall_edge_sockets 0.0" in shown
+    assert (ready[0], healthy[0]) == (200, 200)
+    assert flag[1]["value"] is True
+    assert [feature["key"] for feature in features[1]["features"]] == [cast.CALLS]
+
+
+async def test_forwarded__request_and_answer__pass_without_cookies(stage: Stage) -> None:
+    from aiohttp import web
+    from aiohttp.test_utils import unused_port
+
+    seen: dict[str, Any] = {}
+
+    async def register(request: web.Request) -> web.Response:
+        seen.update(cookie=request.headers.get("Cookie"), body=await request.json(), path=str(request.rel_url))
+        return web.json_response({"challenge": "c"}, status=202, headers={"Set-Cookie": "a=b"})
+
+    app = web.Application()
+    app.add_routes([web.post("/v1/registration", register)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = unused_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        async with running_edge(stage, CONSOLE_PORT=str(port)) as edge, woken(stage, edge, "alice") as alice:
+            edge.forward.target = f"http://127.0.0.1:{port}"
+            status, body, headers = await alice.ask("POST", "/v1/registration?x=1", {"phone": "+49"}, Cookie="s=1")
+    finally:
+        await runner.cleanup()
+
+    assert (status, body) == (202, {"challenge": "c"})
+    assert seen == {"cookie": None, "body": {"phone": "+49"}, "path": "/v1/registration?x=1"}
+    assert "Set-Cookie" not in headers
