@@ -31,6 +31,9 @@ def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
     from django.core.management import execute_from_command_line
 
+    from controlplane import logs
+
+    logs.configure_command(command)
     execute_from_command_line(sys.argv)
     return 0
 

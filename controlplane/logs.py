@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -58,8 +58,27 @@ def _value(value: Any) -> str:
     return repr(text) if " " in text or not text else text
 
 
-def configure(process: str, *, json: bool = False, level: int = logging.INFO) -> None:
-    """structlog and the standard library's logging both write redacted lines to stdout afterwards."""
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what sys.stderr is at that moment."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
+def configure_command(name: str) -> None:
+    """For a command of manage.py: its answer has stdout, so the log goes to stderr; by hand, only from warnings on."""
+    supervised = bool(os.environ.get("ROLLCALL_SUPERVISED"))
+    configure(name, level=logging.INFO if supervised else logging.WARNING, handler=_Stderr())
+
+
+def configure(
+    process: str, *, json: bool = False, level: int = logging.INFO, handler: logging.Handler | None = None
+) -> None:
+    """structlog and the standard library's logging both write redacted lines to stdout (or `handler`) afterwards."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -79,7 +98,7 @@ def configure(process: str, *, json: bool = False, level: int = logging.INFO) ->
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = handler or logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -1,0 +1,84 @@
+"""Mistakes of a deployment: each is found alone, and says what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controlplane import checks, env
+
+SOUND: dict[str, Any] = {
+    "demonstration": False,
+    "debug": False,
+    "host": "0.0.0.0",
+    "public_url": "https://calls.example",
+    "allowed_hosts": ("console.example",),
+    "database_url": "postgresql://db.example/rollcall",
+    "redis_url": "redis://redis.example",
+    "turn_urls": ("turn:relay.example",),
+    "turn_secret": "shared",
+}
+
+
+def deployment(tmp_path: Path, **changes: Any) -> env.Env:
+    base = env.load({"ROLLCALL_DATA": str(tmp_path / "data"), "ROLLCALL_SECRET": "07" * 32})
+    return dataclasses.replace(base, **{**SOUND, **changes})
+
+
+def found(settings: env.Env) -> list[str | None]:
+    return [message.id for message in (*checks.mistakes(settings), *checks.deployment_mistakes(settings))]
+
+
+def test_checks__sound_deployment__nothing_found(tmp_path: Path) -> None:
+    assert found(deployment(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "ids"),
+    [
+        ({"demonstration": True}, ["rollcall.E001", "rollcall.E011"]),
+        ({"demonstration": True, "host": "127.0.0.1", "public_url": "https://localhost"}, ["rollcall.E011"]),
+        ({"debug": True}, ["rollcall.E002"]),
+        ({"allowed_hosts": ("*",)}, ["rollcall.E003"]),
+        ({"turn_secret": ""}, ["rollcall.E004"]),
+        ({"turn_urls": ()}, ["rollcall.E004", "rollcall.W014"]),
+        ({"turn_urls": (), "turn_secret": ""}, ["rollcall.W014"]),
+        ({"public_url": "http://calls.example"}, ["rollcall.W013"]),
+        ({"database_url": None}, ["rollcall.W015"]),
+    ],
+)
+def test_checks__one_mistake__found_with_a_hint(tmp_path: Path, changes: dict[str, Any], ids: list[str]) -> None:
+    settings = deployment(tmp_path, **changes)
+
+    assert found(settings) == ids
+    assert all(message.hint for message in (*checks.mistakes(settings), *checks.deployment_mistakes(settings)))
+
+
+def test_checks__secret_in_data_folder_of_a_deployment__found(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    settings.data.mkdir()
+    (settings.data / "secret").write_text("07" * 32)
+
+    assert found(settings) == ["rollcall.E012"]
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("localhost", True),
+        ("a.localhost", True),
+        ("0.0.0.0", False),
+        ("10.0.0.1", False),
+        ("localhost.example", False),
+        ("", False),
+    ],
+)
+def test_loopback__table__only_this_machine(host: str, expected: bool) -> None:
+    assert checks.is_loopback(host) is expected

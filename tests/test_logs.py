@@ -1,0 +1,71 @@
+"""What the log may hold: ids and reasons, never a number, a token or a password."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from controlplane import env, logs
+
+PROGRAM = """
+import logging, structlog
+from controlplane import logs
+logs.configure("web", json={json})
+log = structlog.get_logger("x")
+log.info("call.placed", call="c1", to="+4930123456", token="eyJhbGciOi.abc.def")
+logging.getLogger("library").warning("connecting to redis://:hunter2@host/0")
+try:
+    raise ValueError("about +4930123456")
+except ValueError:
+    log.exception("call.failed")
+log.info("code.sent", phone="+4930123456", unredacted=True)
+"""
+
+
+def said(*, as_json: bool) -> list[str]:
+    program = PROGRAM.format(json=as_json)
+    done = subprocess.run([sys.executable, "-c", program], cwd=env.ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_logs__private_values__never_written(as_json: bool) -> None:
+    lines = said(as_json=as_json)
+
+    text = "\n".join(lines[:-1])
+    assert "call.placed" in text
+    for private in ("4930123456", "eyJhbGciOi", "hunter2"):
+        assert private not in text
+    assert "+4930123456" in lines[-1], "the demonstration's codes are shown on purpose"
+
+
+def test_logs__as_json__one_object_a_line() -> None:
+    events = [json.loads(line) for line in said(as_json=True)]
+
+    assert events[0]["event"] == "call.placed"
+    assert {event["process"] for event in events} == {"web"}
+    assert events[1]["level"] == "warning"
+
+
+def test_logs__trouble__level_in_front_and_trace_below() -> None:
+    lines = said(as_json=False)
+
+    assert any("WARNING connecting to redis://:…@host/0" in line for line in lines)
+    assert any("ERROR call.failed" in line for line in lines)
+    assert "ValueError: about +…56" in lines
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("to +493012345 now", "to +…45 now"),
+        ("1+23", "1+23"),
+        ("unix://:pw@/x", "unix://:…@/x"),
+        ("postgresql://rollcall:pw@host/db", "postgresql://rollcall:…@host/db"),
+    ],
+)
+def test_redact__table__hides_what_is_private(text: str, expected: str) -> None:
+    assert logs.redact(text) == expected
