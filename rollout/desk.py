@@ -114,8 +114,8 @@ class Counter:
     async def party(self, caller: Caller, context: Mapping[str, Any]) -> Party:
         """The bearer of a phone's token, from memory; for a backend whoever its `targetingKey` names.
 
-        A subscriber's id is looked up (≤ 5 s old); raises `TryAgain` when that can't be done. Any other key, or none, is
-        somebody unknown, decided by the context alone.
+        A subscriber's id is looked up (≤ 5 s old); raises `TryAgain` when that can't be done. Any other key, or none,
+        is somebody unknown, decided by the context alone.
         """
         if caller.token is not None:
             return party_of_token(caller.token, self.desk.feed, context)

@@ -59,7 +59,8 @@ def load(body: bytes, signature: bytes, public_key: VerifyKey, *, strict: bool =
     except (BadSignatureError, ValueError, TypeError) as error:
         raise BadRuleset("The ruleset's signature is not by this deployment.") from error
     try:
-        return read_ruleset(orjson.loads(body), digest=hashlib.sha256(body).hexdigest(), strict=strict)
+        digest = hashlib.sha256(body).hexdigest()
+        return read_ruleset(orjson.loads(body), digest=digest, signature=bytes(signature), strict=strict)
     except Invalid as error:
         raise BadRuleset(str(error), error.path) from error
     except orjson.JSONDecodeError as error:
@@ -98,6 +99,11 @@ class Rulesets:
     def refused_versions(self) -> list[int]:
         """Versions that were refused, so that a watcher asks for the next best one."""
         return [version for version, _ in self._bad]
+
+    def holds(self, version: int, signature: bytes) -> bool:
+        """Whether this very ruleset is the current one, and came from PostgreSQL."""
+        current = self.current
+        return not self.from_disk and (current.version, current.signature) == (version, signature)
 
     def prepare(self, signed: Signed) -> Ruleset | None:
         """Load without swapping: may run in a thread. None when it is refused."""

@@ -27,7 +27,7 @@ LONGEST_PAUSE = 5.0  # seconds between tries while a store is away
 SAVE_PAUSE = 10.0  # seconds between two snapshots of the feed
 PAGE = 5_000
 
-NEWEST = "SELECT version FROM rollout_ruleset WHERE version <> ALL(%s) ORDER BY version DESC LIMIT 1"
+NEWEST = "SELECT version, signature FROM rollout_ruleset WHERE version <> ALL(%s) ORDER BY version DESC LIMIT 1"
 RULESET = "SELECT version, body, signature FROM rollout_ruleset WHERE version = %s"
 FEED = "SELECT id, kind, payload, extract(epoch FROM created_at)::float8 FROM outbox_outbox WHERE kind = ANY(%s)"
 SINCE = FEED + " AND created_at > now() - make_interval(secs => %s) AND id <= %s ORDER BY id LIMIT 50000"
@@ -118,8 +118,7 @@ class Watcher:
     async def _look_at_rulesets(self, connection: AsyncConnection[Any]) -> None:
         for _ in range(3):  # a refused one makes way for the next best
             found = await (await connection.execute(NEWEST, [self._rulesets.refused_versions()])).fetchone()
-            current = self._rulesets.current
-            if found is None or (found[0] == current.version and not self._rulesets.from_disk):
+            if found is None or self._rulesets.holds(found[0], bytes(found[1])):
                 return
             row = await (await connection.execute(RULESET, [found[0]])).fetchone()
             if row is None:
@@ -129,8 +128,8 @@ class Watcher:
             if ruleset is None:
                 log.error("ruleset.refused", why=self._rulesets.last_refusal, refused=self._rulesets.refused)
                 continue
+            log.info("ruleset.swapped", version=ruleset.version, was=self._rulesets.current.version)
             self._rulesets.install(ruleset)
-            log.info("ruleset.swapped", version=ruleset.version, was=current.version)
             await self._save_ruleset(signed)
             return
 

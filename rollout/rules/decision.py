@@ -145,7 +145,11 @@ class ApiKeyFact:
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """Everything that decisions need, immutable. `digest` is the SHA-256 of its canonical JSON, in hex."""
+    """Everything that decisions need, immutable.
+
+    `digest` is the SHA-256 of its canonical JSON, in hex; `signature` tells two of one version apart, which a restored
+    database may hold.
+    """
 
     version: int
     published_at: int
@@ -155,6 +159,7 @@ class Ruleset:
     api_keys: Mapping[str, ApiKeyFact] = field(default_factory=dict)
     areas: tuple[AreaPlace, ...] = ()
     digest: str = ""
+    signature: bytes = b""
 
 
 EMPTY = Ruleset(version=0, published_at=0, features={})

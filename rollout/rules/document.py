@@ -22,7 +22,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _AREA = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
-def read_ruleset(raw: Any, *, digest: str = "", strict: bool = False) -> Ruleset:
+def read_ruleset(raw: Any, *, digest: str = "", signature: bytes = b"", strict: bool = False) -> Ruleset:
     """A ruleset from its parsed JSON. Raises `Invalid` with the path of the first fault."""
     raw = reading.mapping(raw, "", known=_KNOWN, needed=frozenset({"version", "published_at", "features"}))
     audiences: dict[str, AnyOf] = {
@@ -44,6 +44,7 @@ def read_ruleset(raw: Any, *, digest: str = "", strict: bool = False) -> Ruleset
         api_keys=_api_keys(raw.get("api_keys", {})),
         areas=_areas(raw.get("areas", {})),
         digest=digest,
+        signature=signature,
     )
 
 

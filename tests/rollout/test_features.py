@@ -70,7 +70,7 @@ def test_create_feature__what_cannot_be_used__is_refused_with_its_path_and_nothi
     key: str, fields: dict[str, Any], path: str
 ) -> None:
     with pytest.raises(FeatureInvalid) as refused:
-        features.create_feature(key, name="V", **BY, fields={k: v for k, v in fields.items()})
+        features.create_feature(key, name="V", **BY, fields=fields)
 
     assert refused.value.extra["path"] == path
     assert not Feature.objects.exists()
@@ -115,6 +115,7 @@ def test_kill_and_unkill__each_person__gets_back_what_they_had(before: str) -> N
     cast.grant(feature, alice)
     features.change_feature(cast.CALLS, changes={"owner": "calls"}, **BY)
     had = [cause_for(alice), cause_for(erin)]
+    assert had[0] is (Cause.GRANTED_BY_OPERATOR if before == "on" else Cause.SWITCHED_OFF)
 
     features.kill(cast.CALLS, **BY)
     killed = [cause_for(alice), cause_for(erin)]

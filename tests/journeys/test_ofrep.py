@@ -1,0 +1,508 @@
+"""OFREP and /v1/me/features over HTTP, with a ruleset in memory and no store: what phones and backends are told."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from nacl.signing import SigningKey
+
+from controlplane.refusal import NotAuthenticated, TryAgain
+from rollout import me, ofrep
+from rollout.desk import Counter
+from rollout.feed import Feed, FeedRow
+from rollout.rules.bucket import bucket
+from rollout.ruleset import Rulesets, Signed, canonical, sign
+
+KEY = SigningKey.generate()
+NOW = datetime(2015, 3, 31, 12, 0, tzinfo=UTC)
+ALICE = "018f3c1e-7b1a-7c3d-9e2f-0a1b2c3d4e5f"
+BOB = "018f3c1e-7b1a-7c3d-9e2f-0a1b2c3d4e60"
+BACKEND = "rk_" + "b" * 40
+READER = "rk_" + "r" * 40
+OLD = "rk_" + "o" * 40
+BULK = "/ofrep/v1/evaluate/flags"
+
+
+def feature(key: str, **changes: Any) -> dict[str, Any]:
+    base = {"key": key, "kind": "boolean", "salt": "s", "switch": "on", "access": "granted", "visible_to_phones": True}
+    return {**base, **changes}
+
+
+def api_key(raw: str, *scopes: str, expires_at: int | None = None) -> dict[str, Any]:
+    digest = hashlib.sha256(raw.encode()).hexdigest()
+    return {digest: {"id": raw[3:5], "name": "k", "scopes": list(scopes), "expires_at": expires_at}}
+
+
+FEATURES = [
+    feature("voice-calls", windows_open=True),
+    feature("video-calls", switch="off"),
+    feature("ratio", kind="float", access="everyone", variants={"one": 1.0}, default="one", off="one"),
+    feature("secret.thing", access="everyone", visible_to_phones=False),
+    feature(
+        "german",
+        access="rules",
+        rules=[{"name": "Germans", "any_of": [[{"trait": "country", "operator": "IN", "values": ["DE"]}]]}],
+    ),
+]
+
+
+def document(version: int = 1, *features: dict[str, Any]) -> Signed:
+    keys = api_key(BACKEND, "evaluate") | api_key(READER, "read") | api_key(OLD, "evaluate", expires_at=1)
+    body = canonical(
+        {
+            "version": version,
+            "published_at": 1,
+            "features": {each["key"]: each for each in features or FEATURES},
+            "api_keys": keys,
+        }
+    )
+    return Signed(version, body, sign(body, KEY))
+
+
+@dataclass(frozen=True)
+class Token:
+    subscriber: str
+    device: str = "d1"
+    issued_at: int = int(NOW.timestamp())
+    traits: Mapping[str, Any] = field(default_factory=lambda: {"country": "DE", "platform": "android"})
+    grants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    frozen: frozenset[str] = frozenset()
+
+
+GRANT = {"voice-calls": {"id": 5, "src": "operator", "depth": 0, "root": 5, "at": 1427800000}}
+
+
+class Desk:
+    """A process with everything in memory; `rows` stands for PostgreSQL, and None for its absence."""
+
+    def __init__(self) -> None:
+        self.rulesets = Rulesets(KEY.verify_key)
+        self.rulesets.swap(document())
+        self.feed = Feed(keep=3600)
+        self.tokens = {"alice": Token(ALICE, grants=GRANT), "bob": Token(BOB, device="d2")}
+        self.rows: dict[str, dict[str, Any]] | None = {}
+        self.invites: dict[str, Any] = {}
+        self.looked_up = 0
+        self.clock = NOW
+        self.allowed_origins: tuple[str, ...] = ()
+
+    def read_token(self, raw: str) -> Token:
+        if raw not in self.tokens:
+            raise NotAuthenticated("The access token can't be read: sign in again.")
+        return self.tokens[raw]
+
+    async def read_party(self, subscriber: str) -> Mapping[str, Any] | None:
+        self.looked_up += 1
+        if self.rows is None:
+            raise TryAgain("The database can't be reached. Try again in a moment.")
+        return self.rows.get(subscriber)
+
+    async def read_invites(self, subscriber: str) -> Mapping[str, Any] | None:
+        if self.rows is None:
+            raise TryAgain
+        return self.invites
+
+    def now(self) -> datetime:
+        return self.clock
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+async def http(desk: Desk) -> AsyncIterator[TestClient[Any, Any]]:
+    app = web.Application()
+    counter = Counter(desk)
+    app.add_routes([*ofrep.routes(desk, counter), *me.routes(desk, counter)])
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+def phone(token: str = "alice", **more: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", **more}
+
+
+BACK = {"X-API-Key": BACKEND}
+
+
+async def one(http: TestClient[Any, Any], key: str, headers: dict[str, str], **context: Any) -> tuple[int, Any]:
+    response = await http.post(f"{BULK}/{key}", headers=headers, json={"context": context})
+    return response.status, await response.json()
+
+
+async def test_single__phone_with_a_grant__has_it_with_variant_reason_and_flat_cause(
+    http: TestClient[Any, Any],
+) -> None:
+    status, body = await one(http, "voice-calls", phone(), targetingKey="ignored")
+
+    assert status == 200
+    assert body == {
+        "key": "voice-calls",
+        "value": True,
+        "reason": "TARGETING_MATCH",
+        "variant": "on",
+        "metadata": {"cause": "granted_by_operator", "ruleset": 1},
+    }
+
+
+async def test_single__disabled__still_says_its_variant(http: TestClient[Any, Any]) -> None:
+    _, body = await one(http, "video-calls", phone())
+
+    assert (body["value"], body["variant"], body["reason"]) == (False, "off", "DISABLED")
+
+
+async def test_single__float__keeps_its_point(http: TestClient[Any, Any]) -> None:
+    response = await http.post(f"{BULK}/ratio", headers=phone())
+
+    assert b'"value":1.0' in await response.read()
+
+
+async def test_single__hidden_feature__looks_unknown_to_a_phone_byte_for_byte(http: TestClient[Any, Any]) -> None:
+    hidden = await http.post(f"{BULK}/secret.thing", headers=phone())
+    unknown = await http.post(f"{BULK}/absent.thing", headers=phone())
+    backend = await http.post(f"{BULK}/secret.thing", headers=BACK)
+
+    assert (hidden.status, unknown.status, backend.status) == (404, 404, 200)
+    told = [(await each.read()).replace(b"absent", b"secret") for each in (hidden, unknown)]
+    assert told[0] == told[1]
+    assert orjson.loads(told[0])["errorCode"] == "FLAG_NOT_FOUND"
+    assert orjson.loads(told[0])["errorDetails"]
+
+
+async def test_single__token_issued_before_the_grant__answers_true_once_the_feed_has_it(
+    http: TestClient[Any, Any], desk: Desk
+) -> None:
+    before = (await one(http, "voice-calls", phone("bob")))[1]
+    granted = {"subscriber": BOB, "feature": "voice-calls", "grant": 9, "source": "invite", "depth": 1, "root": 5}
+
+    desk.feed.add([FeedRow(1, "grant.created", granted, NOW.timestamp() + 60)])
+    after = (await one(http, "voice-calls", phone("bob")))[1]
+    desk.feed.add([FeedRow(2, "grant.revoked", {**granted}, NOW.timestamp() + 70)])
+    revoked = (await one(http, "voice-calls", phone("bob")))[1]
+
+    assert (before["value"], before["metadata"]["cause"]) == (False, "waiting_for_launch")
+    assert before["metadata"]["invite"] == "open"
+    assert (after["value"], after["metadata"]["cause"]) == (True, "granted_by_invite")
+    assert revoked["value"] is False
+
+
+async def test_single__token_traits__beat_the_request(http: TestClient[Any, Any], desk: Desk) -> None:
+    desk.tokens["us"] = Token(ALICE, traits={"country": "US"})
+
+    german = (await one(http, "german", phone(), country="US"))[1]
+    american = (await one(http, "german", phone("us"), country="DE", targetingKey=BOB))[1]
+
+    assert german["value"] is True
+    assert german["metadata"]["rule"] == "Germans"
+    assert american["value"] is False
+
+
+async def test_single__revoked_device__is_refused_though_its_token_has_not_expired(
+    http: TestClient[Any, Any], desk: Desk
+) -> None:
+    desk.feed.add([FeedRow(1, "device.revoked", {"subscriber": BOB, "device": "d2"}, NOW.timestamp())])
+
+    assert (await one(http, "voice-calls", phone("bob")))[0] == 401
+    assert (await one(http, "voice-calls", phone("alice")))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer nonsense"}, 401),
+        ({"Authorization": "Basic YWxhZGRpbg=="}, 401),
+        ({"X-API-Key": "rk_unknown"}, 401),
+        ({"X-API-Key": OLD}, 401),
+        ({"X-API-Key": READER}, 403),
+        ({"Authorization": f"Bearer {BACKEND}"}, 200),
+        ({"X-API-Key": BACKEND}, 200),
+    ],
+)
+async def test_single__credentials__decide_who_may_ask(
+    http: TestClient[Any, Any], headers: dict[str, str], status: int
+) -> None:
+    response = await http.post(f"{BULK}/ratio", headers={**headers, "Origin": "https://app.example"})
+    body = await response.json()
+
+    assert response.status == status
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    if status != 200:
+        assert response.content_type == "application/problem+json"
+        assert body["errorDetails"] == body["detail"]
+        assert body["key"] == "ratio"
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"context":null}', b'{"context":{}}', b"  "])
+async def test_single__no_context_at_all__works(http: TestClient[Any, Any], body: bytes) -> None:
+    for headers in (phone(), BACK):
+        response = await http.post(f"{BULK}/ratio", headers=headers, data=body)
+        assert response.status == 200
+    response = await http.post(f"{BULK}/voice-calls", headers=BACK, data=body)
+    assert (await response.json())["value"] is False
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "PARSE_ERROR"),
+        (b"[]", 400, "PARSE_ERROR"),
+        (b'"x"', 400, "PARSE_ERROR"),
+        (b'{"context":NaN}', 400, "PARSE_ERROR"),
+        (b'{"context":{"a":1e309}}', 400, "PARSE_ERROR"),
+        (b"[" * 5000 + b"]" * 5000, 400, "PARSE_ERROR"),
+        (b'{"context":[]}', 400, "INVALID_CONTEXT"),
+        (b'{"context":{"targetingKey":5}}', 400, "INVALID_CONTEXT"),
+        (b'{"context":{"targetingKey":"' + b"x" * 257 + b'"}}', 400, "INVALID_CONTEXT"),
+        (b'{"context":{"a":' + b"[" * 20 + b"]" * 20 + b"}}", 400, "INVALID_CONTEXT"),
+        (b'{"context":{"a":[' + b"1," * 1000 + b"1]}}", 400, "INVALID_CONTEXT"),
+        (b'{"context":{"a":"' + b"x" * 70_000 + b'"}}', 413, "GENERAL"),
+    ],
+)
+@pytest.mark.parametrize("path", [BULK, f"{BULK}/ratio"])
+async def test_evaluation__bad_body__is_refused_in_ofreps_words(
+    http: TestClient[Any, Any], path: str, body: bytes, status: int, code: str
+) -> None:
+    response = await http.post(path, headers=BACK, data=body)
+    told = await response.json()
+
+    assert response.status == status
+    assert told["errorCode"] == code
+    assert told["errorDetails"]
+
+
+async def test_single__odd_keys__are_unknown_and_nothing_worse(http: TestClient[Any, Any]) -> None:
+    for key in ("%00", "..%2f..", "x" * 300, "%F0%9F%98%80", "a%20b"):
+        response = await http.post(f"{BULK}/{key}", headers=phone())
+        assert response.status == 404
+
+
+ROW = {"id": BOB, "traits": {"country": "DE", "platform": "ios"}, "grants": {"voice-calls": GRANT["voice-calls"]}}
+
+
+async def test_single__backend_names_a_subscriber__grants_are_read_and_remembered(
+    http: TestClient[Any, Any], desk: Desk
+) -> None:
+    desk.rows = {BOB: ROW}
+
+    told = [(await one(http, "voice-calls", BACK, targetingKey=BOB.upper()))[1] for _ in range(3)]
+    german = (await one(http, "german", BACK, targetingKey=BOB))[1]
+
+    assert [each["value"] for each in told] == [True] * 3
+    assert german["value"] is True
+    assert desk.looked_up == 1
+
+
+async def test_single__backend_without_postgresql__tries_again_but_phones_are_answered(
+    http: TestClient[Any, Any], desk: Desk
+) -> None:
+    desk.rows = {BOB: ROW}
+    await one(http, "voice-calls", BACK, targetingKey=BOB)
+    desk.rows = None
+    desk.clock += timedelta(seconds=4)
+    within = await one(http, "voice-calls", BACK, targetingKey=BOB)
+    desk.clock += timedelta(seconds=2)
+    response = await http.post(f"{BULK}/voice-calls", headers=BACK, json={"context": {"targetingKey": BOB}})
+    told = await response.json()
+
+    assert within[0] == 200
+    assert response.status == 503
+    assert int(response.headers["Retry-After"]) >= 1
+    assert (told["code"], told["errorCode"]) == ("try_again", "GENERAL")
+    assert (await one(http, "voice-calls", phone()))[1]["value"] is True
+    assert (await one(http, "ratio", BACK, targetingKey="somebody"))[0] == 200
+    assert (await http.post(BULK, headers=phone())).status == 200
+
+
+async def test_single__revoked_after_the_row_was_read__counts_at_once(http: TestClient[Any, Any], desk: Desk) -> None:
+    desk.rows = {BOB: ROW}
+    before = (await one(http, "voice-calls", BACK, targetingKey=BOB))[1]
+    desk.feed.add(
+        [FeedRow(1, "grant.revoked", {"subscriber": BOB, "feature": "voice-calls", "grant": 5}, NOW.timestamp() + 1)]
+    )
+
+    assert before["value"] is True
+    assert (await one(http, "voice-calls", BACK, targetingKey=BOB))[1]["value"] is False
+
+
+async def test_single__backend_names_somebody_unknown__is_decided_by_the_context(http: TestClient[Any, Any]) -> None:
+    unknown = "018f3c1e-7b1a-7c3d-9e2f-000000000000"
+
+    assert (await one(http, "german", BACK, targetingKey=unknown, country="DE"))[1]["value"] is True
+    assert (await one(http, "german", BACK, targetingKey="user-123", country="US"))[1]["value"] is False
+
+
+async def test_share__of_a_backends_unit__is_the_bucket(http: TestClient[Any, Any], desk: Desk) -> None:
+    half = feature("half", access="rules", rules=[{"share_ppm": 500_000}])
+    desk.rulesets.swap(document(2, half))
+
+    for unit in ("u1", "u2", "u3", "u4", "u5"):
+        body = (await one(http, "half", BACK, targetingKey=unit))[1]
+        assert body["value"] is (bucket("s", unit) < 500_000)
+        if body["value"]:
+            assert body["reason"] == "SPLIT"
+
+
+async def test_bulk__phone__sees_the_announced_features_and_single_agrees(http: TestClient[Any, Any]) -> None:
+    response = await http.post(BULK, headers=phone())
+    body = await response.json()
+
+    assert [each["key"] for each in body["flags"]] == ["german", "ratio", "video-calls", "voice-calls"]
+    for each in body["flags"]:
+        assert (await one(http, each["key"], phone()))[1] == each
+        assert all(isinstance(value, str | bool | int | float) for value in each["metadata"].values())
+
+
+async def test_bulk__etag__changes_with_grants_ruleset_and_context_and_with_nothing_else(
+    http: TestClient[Any, Any], desk: Desk
+) -> None:
+    async def etag(headers: dict[str, str], **context: Any) -> str:
+        response = await http.post(BULK, headers=headers, json={"context": context})
+        return response.headers["ETag"]
+
+    first = await etag(phone("bob"))
+    desk.clock += timedelta(seconds=1)
+    again = await etag(phone("bob"))
+    other_country = await etag(BACK, country="DE")
+    no_country = await etag(BACK)
+    desk.feed.add(
+        [
+            FeedRow(
+                1,
+                "grant.created",
+                {"subscriber": BOB, "feature": "voice-calls", "grant": 9, "source": "invite"},
+                NOW.timestamp() + 60,
+            )
+        ]
+    )
+    granted = await etag(phone("bob"))
+    desk.rulesets.swap(document(2))
+    published = await etag(phone("bob"))
+
+    assert first == again
+    assert len({first, other_country, no_country, granted, published}) == 5
+    assert first.startswith('"')
+    assert first.endswith('"')
+
+
+@pytest.mark.parametrize("wrap", ["{}", "W/{}", '"other", {}', "*"])
+async def test_bulk__if_none_match__answers_304_without_a_body(http: TestClient[Any, Any], wrap: str) -> None:
+    etag = (await http.post(BULK, headers=phone())).headers["ETag"]
+
+    same = await http.post(BULK, headers=phone(**{"If-None-Match": wrap.format(etag)}))
+    other = await http.post(BULK, headers=phone(**{"If-None-Match": '"other"'}))
+
+    assert same.status == 304
+    assert same.headers["ETag"] == etag
+    assert await same.read() == b""
+    assert other.status == 200
+
+
+async def test_cors__preflight_and_allow_list__let_browsers_read_the_etag(
+    http: TestClient[Any, Any], desk: Desk
+) -> None:
+    asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+    anybody = await http.options(BULK, headers=asked)
+    desk.allowed_origins = ("https://app.example",)
+    listed = await http.post(BULK, headers=phone(Origin="https://app.example"))
+    stranger = await http.post(BULK, headers=phone(Origin="https://evil.example"))
+
+    assert anybody.status == 204
+    assert "If-None-Match" in anybody.headers["Access-Control-Allow-Headers"]
+    assert "ETag" in listed.headers["Access-Control-Expose-Headers"]
+    assert listed.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert "Access-Control-Allow-Origin" not in stranger.headers
+
+
+async def test_rate__phone_that_asks_too_often__is_told_when_to_come_back(
+    http: TestClient[Any, Any], desk: Desk
+) -> None:
+    statuses = [(await http.post(f"{BULK}/ratio", headers=phone())).status for _ in range(101)]
+    refused = await http.post(f"{BULK}/ratio", headers=phone())
+    other = await http.post(f"{BULK}/ratio", headers=phone("bob"))
+    desk.clock += timedelta(seconds=int(refused.headers["Retry-After"]))
+    later = await http.post(f"{BULK}/ratio", headers=phone())
+
+    assert statuses == [200] * 100 + [429]
+    assert (refused.status, other.status, later.status) == (429, 200, 200)
+
+
+async def mine(http: TestClient[Any, Any], token: str) -> dict[str, Any]:
+    response = await http.get("/v1/me/features", headers=phone(token))
+    assert response.status == 200
+    return {row["key"]: row for row in (await response.json())["features"]}
+
+
+async def test_me__features__agree_with_ofrep_and_say_why_in_words(http: TestClient[Any, Any]) -> None:
+    rows = await mine(http, "bob")
+
+    assert set(rows) == {"german", "ratio", "video-calls", "voice-calls"}
+    for key, row in rows.items():
+        told = (await one(http, key, phone("bob")))[1]
+        assert (row["value"], row["variant"], row["cause"]) == (
+            told["value"],
+            told["variant"],
+            told["metadata"]["cause"],
+        )
+        assert row["words"].endswith(".")
+    assert rows["voice-calls"]["standing"] == {"invite": "open"}
+    assert rows["voice-calls"]["invites"] is None
+
+
+async def test_me__wave_to_come__says_where_the_rollout_stands(http: TestClient[Any, Any], desk: Desk) -> None:
+    wave = {"name": "Germany", "position": 3, "state": "open", "share_ppm": 1_000_000, "any_of": []}
+    desk.rulesets.swap(document(2, feature("voice-calls", waves=[wave])))
+
+    row = (await mine(http, "bob"))["voice-calls"]
+
+    assert row["cause"] == "waiting_for_wave"
+    assert row["standing"] == {"wave": "Germany", "wave_position": 3, "wave_state": "open", "invite": "closed"}
+    assert "your turn is not here yet" in row["words"]
+
+
+@pytest.mark.parametrize(
+    ("row", "left", "part"),
+    [
+        ({"left": 3, "quota": 5, "depth_ok": True, "closes_at": None, "frozen": False}, 3, "3 more people"),
+        ({"left": 1, "quota": 5, "depth_ok": True, "closes_at": None, "frozen": False}, 1, "1 more person"),
+        ({"left": 0, "quota": 5, "depth_ok": True, "closes_at": None, "frozen": False}, 0, "used all"),
+        ({"left": 3, "quota": 5, "depth_ok": False, "closes_at": None, "frozen": False}, 0, "had it first"),
+        ({"left": 3, "quota": 5, "depth_ok": True, "closes_at": None, "frozen": True}, 0, "not bring others"),
+        (None, 0, "not where you are"),
+    ],
+)
+async def test_me__holder_while_a_window_is_open__is_told_how_many_invites_are_left(
+    http: TestClient[Any, Any], desk: Desk, row: Any, left: int, part: str
+) -> None:
+    desk.invites = {"voice-calls": row} if row else {}
+
+    invites = (await mine(http, "alice"))["voice-calls"]["invites"]
+
+    assert invites["left"] == left
+    assert part in invites["words"]
+
+
+async def test_me__postgresql_away__keeps_the_decision_and_leaves_the_number_open(
+    http: TestClient[Any, Any], desk: Desk
+) -> None:
+    desk.rows = None
+
+    row = (await mine(http, "alice"))["voice-calls"]
+
+    assert row["value"] is True
+    assert row["invites"]["left"] is None
+
+
+async def test_me__api_key__is_refused(http: TestClient[Any, Any]) -> None:
+    assert (await http.get("/v1/me/features", headers=BACK)).status == 401
+    assert (await http.get("/v1/me/features")).status == 401
