@@ -1,6 +1,7 @@
 """What an operator may do in the console. Roles are groups of Django's; a superuser holds every role.
 
-viewer looks · operator acts (and looks) · approver confirms what another asked for · auditor reads the audit · admin all.
+viewer looks · operator acts (and looks) · approver confirms what another asked for · auditor reads the audit ·
+admin all.
 """
 
 from __future__ import annotations

@@ -4,33 +4,40 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='AuditEntry',
+            name="AuditEntry",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('at', models.DateTimeField()),
-                ('actor_kind', models.CharField(choices=[('operator', 'Operator'), ('api_key', 'Api Key'), ('automatic', 'Automatic')], max_length=16)),
-                ('actor', models.CharField(max_length=150)),
-                ('verb', models.CharField(max_length=64)),
-                ('subject', models.CharField(max_length=200)),
-                ('reason', models.TextField(blank=True, default='')),
-                ('detail', models.JSONField(default=dict)),
-                ('sequence', models.BigIntegerField(null=True, unique=True)),
-                ('previous', models.BinaryField(null=True)),
-                ('digest', models.BinaryField(null=True)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("at", models.DateTimeField()),
+                (
+                    "actor_kind",
+                    models.CharField(
+                        choices=[("operator", "Operator"), ("api_key", "Api Key"), ("automatic", "Automatic")],
+                        max_length=16,
+                    ),
+                ),
+                ("actor", models.CharField(max_length=150)),
+                ("verb", models.CharField(max_length=64)),
+                ("subject", models.CharField(max_length=200)),
+                ("reason", models.TextField(blank=True, default="")),
+                ("detail", models.JSONField(default=dict)),
+                ("sequence", models.BigIntegerField(null=True, unique=True)),
+                ("previous", models.BinaryField(null=True)),
+                ("digest", models.BinaryField(null=True)),
             ],
             options={
-                'verbose_name': 'audit entry',
-                'verbose_name_plural': 'audit',
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['subject', '-id'], name='audit_by_subject'), models.Index(condition=models.Q(('sequence__isnull', True)), fields=['id'], name='audit_unsealed')],
+                "verbose_name": "audit entry",
+                "verbose_name_plural": "audit",
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(fields=["subject", "-id"], name="audit_by_subject"),
+                    models.Index(condition=models.Q(("sequence__isnull", True)), fields=["id"], name="audit_unsealed"),
+                ],
             },
         ),
     ]
