@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
     try:
         if options.keep:
             options.keep.mkdir(parents=True, exist_ok=True)
-            failure = play(stack, ledger, options.keep, options)
+            failure = play(stack, ledger, Path(tempfile.mkdtemp(prefix="run-", dir=options.keep)), options)
         else:
             with tempfile.TemporaryDirectory(prefix="rollcall-phones-") as folder:
                 failure = play(stack, ledger, Path(folder), options)

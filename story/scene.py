@@ -86,7 +86,7 @@ class Scene:
         self.numbers = {name: f"+49152{block}{index:03d}" for index, name in enumerate(CAST)}
         for name in CAST:
             self.phones[name] = self._phone(name, ["run", "--phone", self.numbers[name], "--name", name])
-        crowd = ["crowd", "--pairs", str(CROWD_PAIRS), "--phone-prefix", f"+49153{block}", "--hold"]
+        crowd = ["crowd", "--pairs", str(CROWD_PAIRS), "--phone-prefix", f"+49151{block % 100:02d}", "--hold"]
         self.crowd = self._phone("crowd", crowd)
         for name in CAST:
             self.ids[name] = self.phones[name].wait("ready", seconds=60)["subscriber"]
@@ -183,7 +183,8 @@ class Scene:
     def area_now(self) -> dict[str, Any]:
         """Load and state of the controller's newest decision."""
         newest = self.stack.operator.all(f"areas/{AREA}/decisions")[0]
-        return {"calls": newest["inputs"].get("concurrent_calls"), "state": newest["state"]}
+        sample = newest["inputs"]["sample"] or {}
+        return {"calls": sample.get("concurrent_calls"), "state": newest["state"]}
 
     def area_holds(self, calls: int) -> dict[str, Any] | None:
         seen = self.area_now()

@@ -96,7 +96,11 @@ class Stack:
             text=True,
         )
         end = time.monotonic() + START_SECONDS
-        while not (self.data / "demonstration.json").exists() or not answers(f"http://127.0.0.1:{port}"):
+        while not (
+            (self.data / "demonstration.json").exists()
+            and answers(f"http://127.0.0.1:{port}")
+            and answers(f"http://127.0.0.1:{console}")
+        ):
             if self.process.poll() is not None or time.monotonic() > end:
                 tail = Path(self.log.name).read_text(encoding="utf-8")[-2000:]
                 self.close()
