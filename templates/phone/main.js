@@ -37,6 +37,7 @@ function publish(phone) {
     state: { get: state },
     connection: { get: () => phone.connection },
     number: { get: () => phone.identity.session?.phone ?? null },
+    subscriber: { get: () => phone.identity.session?.subscriber ?? null },
     call: { get: () => phone.call?.id ?? null },
     activates: { get: () => phone.call?.activates ?? false },
     ended: { get: () => (phone.call?.ended ? { reason: phone.call.ended.reason, cause: phone.call.ended.cause } : null) },

@@ -7,6 +7,8 @@ import { Signaling } from "./signaling.js";
 import { MISSED_REASONS } from "./words.js";
 
 const GLARE_MS = 10_000;
+const FEED_MS = 2000; // by then every edge knows of a grant
+const LOOK_AGAIN_MS = 30_000;
 const MAX_RING_AGE_MS = 60_000;
 
 export class Phone {
@@ -24,6 +26,7 @@ export class Phone {
     this.recent = [];
     this.lastRefusal = null;
     this.heldRing = null;
+    this.consent = null;
     this.identity = new Identity(store, { onToken: (token) => this.signaling?.renewed(token), onLost: () => this.#signedOut() });
   }
 
@@ -33,6 +36,7 @@ export class Phone {
 
   async start() {
     this.recent = await this.#recentCalls();
+    setInterval(() => this.#lookAgain(), LOOK_AGAIN_MS);
     if (await this.identity.load()) await this.#goOnline();
     this.changed();
   }
@@ -123,6 +127,12 @@ export class Phone {
     this.changed();
   }
 
+  /** Nobody tells a phone that a wave or a rule has changed for its person alone: it asks now and then, while it is looked at. */
+  #lookAgain() {
+    const looking = this.call === null && this.connection === "online" && document.visibilityState === "visible";
+    if (looking) this.refreshFeatures();
+  }
+
   async refreshFeatures() {
     try {
       const token = await this.identity.freshToken();
@@ -162,6 +172,7 @@ export class Phone {
     this.granted = { words: event.words ?? "", feature: event.feature, source: event.source, at: Date.now() };
     this.changed();
     await this.refreshFeatures();
+    setTimeout(() => this.refreshFeatures(), FEED_MS);
   }
 
   // Calls
@@ -177,26 +188,29 @@ export class Phone {
     const call = new OutgoingCall(this.#ports(), number);
     this.call = call;
     await call.start();
-    if (call.ended?.reason === "glare_merged") await this.#merge(call);
+    await this.#meetHalfway(call);
   }
 
   async #ring(event) {
     if (event.age_ms > Math.min(event.lifetime ?? 60, 60) * 1000 || event.age_ms > MAX_RING_AGE_MS) return;
     if (!(await this.store.firstSight(event.call, Date.now()))) return;
-    if (this.call && !this.call.over) {
-      if (this.#isGlare(event)) this.heldRing = event;
-      else await this.signaling.request("busy", { call: event.call }).catch(() => {});
-      if (!this.heldRing) await this.#missed(event);
-      return;
-    }
-    await this.#present(event);
+    if (!this.call || this.call.over) await this.#present(event);
+    else if (this.#isGlare(event)) this.heldRing = event;
+    else await this.#sayBusy(event);
   }
 
-  #isGlare(event) {
-    return this.call.state === "calling" && this.call.peer.subscriber === event.from.subscriber;
+  async #sayBusy(event) {
+    await this.signaling.request("busy", { call: event.call }).catch(() => {});
+    await this.#missed(event);
   }
 
-  async #present(event, { consented = false, list = null } = {}) {
+  /** The very person whom we are calling at this moment, before our invite has its answer. */
+  #isGlare({ from }) {
+    const { state, peer } = this.call;
+    return state === "calling" && (peer.subscriber === from.subscriber || peer.phone === from.phone);
+  }
+
+  async #present(event) {
     const call = new IncomingCall(this.#ports(), event);
     try {
       await call.authenticate();
@@ -208,16 +222,26 @@ export class Phone {
     this.call = call;
     this.granted = null;
     await call.ringing();
-    const sameIdentity = list !== null && call.list.digest === list.digest;
-    if (consented && sameIdentity && !call.activates) call.answer(); // both called each other: the tap was the consent
+    if (this.#consentsTo(call)) call.answer();
   }
 
-  /** Both called each other at once, and the other's invite came first: take it, by itself if it is surely the same person. */
-  async #merge(own) {
-    const young = Date.now() - own.beganAt <= GLARE_MS;
+  /** Both called each other: our person's own tap, at most ten seconds ago, was the consent to talk to this very identity. */
+  #consentsTo(call) {
+    const given = this.consent;
+    this.consent = null;
+    const same = given?.call === call.id && given.digest === call.list.digest;
+    return same && Date.now() - given.at <= GLARE_MS && !call.activates;
+  }
+
+  /** What becomes of a ring that came from the called person while our own call was being placed; it may also still come. */
+  async #meetHalfway(own) {
     const ring = this.heldRing;
     this.heldRing = null;
-    if (ring?.call === own.ended.cause) await this.#present(ring, { consented: young, list: own.list });
+    if (own.ended?.reason === "glare_merged") {
+      this.consent = { call: own.ended.cause, digest: own.list.digest, at: own.beganAt };
+    }
+    if (ring && own.over) await this.#present(ring);
+    else if (ring) await this.#sayBusy(ring);
   }
 
   answer() {
@@ -232,6 +256,7 @@ export class Phone {
   dismiss() {
     if (this.call?.over) this.call = null;
     this.changed();
+    this.refreshFeatures();
   }
 
   /** After a changed safety number of somebody compared before: the person agrees to the new keys. */

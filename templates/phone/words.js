@@ -37,6 +37,7 @@ const ENDINGS = {
   grant_ended: ["Calling was taken back", "Calling is no longer on for one of you."],
   lost: ["Connection lost", "The call's trace was lost on the way. Call again."],
   not_activated: ["Calling was not turned on", "The invite could not be used, so nothing was changed."],
+  glare_merged: ["You called each other", "Their call reached the server first, so it rings here in a moment."],
   keys_changed: [
     "The safety number has changed",
     "You compared safety numbers with this person before, and the keys are new now: a new phone, or somebody in between. Ask them over another way.",
@@ -73,6 +74,7 @@ export function endingWords(call) {
   if (by === "me" && reason === "declined" && call.activates) return { title: NOT_NOW[0], body: NOT_NOW[1], retryAt: null };
   const [title, body] = (by === "me" && BY_ME[reason]) || (ENDINGS[reason] ?? ["Call ended", ""]);
   if (reason === "cancelled" && call.direction === "in") return { title: "Missed call", body: "They hung up before you answered.", retryAt: null };
+  if (reason === "hangup") return { title, body: "", retryAt: null };
   return { title, body: words || [body, reason === "not_activated" ? outcomeWords(cause) : ""].filter(Boolean).join(" "), retryAt: null };
 }
 

@@ -43,6 +43,10 @@ class WebPhone:
     async def knows(self, what: str) -> Any:
         return await self.page.evaluate("what => window.rollcallPhone && window.rollcallPhone[what]", what)
 
+    async def subscriber(self) -> str:
+        """The id under which the server knows this phone's person."""
+        return str(await self.knows("subscriber"))
+
     async def until(self, what: str, expected: Any, *, seconds: float = 15) -> Any:
         """The value, as soon as it equals `expected` (or satisfies it)."""
         fits: Callable[[Any], bool] = expected if callable(expected) else lambda value: value == expected
