@@ -118,7 +118,7 @@ class Account:
         body, signature = self.identity.sign_list(last, epoch)
         await self.ask("PUT", "/v1/device-list", {"list": b64(body), "signature": b64(signature)})
         self.identity.list_body, self.identity.list_signature = body, signature
-        self.identity.save()
+        self.identity.keep()
 
     # Tokens
 
@@ -126,7 +126,7 @@ class Account:
         now = time.time()
         expires = now + float(granted["expires_in"])
         self.identity.tokens = Tokens(granted["access_token"], granted["refresh_token"], now, expires)
-        self.identity.save_tokens()
+        self.identity.keep_tokens()
 
     async def access_token(self) -> str:
         """A token with at least two minutes to live (or half its life, where that is less); renews it when needed."""

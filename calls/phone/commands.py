@@ -239,7 +239,7 @@ class Commands:
         who = str(command["who"])
         _, contact = self._contact(who)
         contact.verified = contact.trusted = True
-        self.phone.identity.save_contacts()
+        self.phone.identity.keep_contacts()
         return "verified", f"You have compared the safety number with {who}.", {"who": who}
 
     async def _reconnect(self, command: Mapping[str, Any]) -> Any:

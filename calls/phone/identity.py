@@ -154,7 +154,7 @@ class Identity:
             known.pin, known.trusted = pin_of(listed), False
         else:
             return found if known.trusted or found is not Standing.SAME else Standing.KEY_CHANGED
-        self.save_contacts()
+        self.keep_contacts()
         return found if self.contacts[listed.subscriber].trusted else Standing.KEY_CHANGED
 
     def trust(self, who: str) -> bool:
@@ -162,13 +162,13 @@ class Identity:
         for subscriber, contact in self.contacts.items():
             if who in {subscriber, contact.phone}:
                 contact.trusted, contact.verified = True, False
-                self.save_contacts()
+                self.keep_contacts()
                 return True
         return False
 
     # Files
 
-    def save(self) -> None:
+    def keep(self) -> None:
         self._write(
             "identity.json",
             {
@@ -186,13 +186,13 @@ class Identity:
             },
         )
 
-    def save_tokens(self) -> None:
+    def keep_tokens(self) -> None:
         if self.tokens is not None:
             t = self.tokens
             body = {"access": t.access, "refresh": t.refresh, "issued_at": t.issued_at, "expires_at": t.expires_at}
             self._write("tokens.json", body)
 
-    def save_contacts(self) -> None:
+    def keep_contacts(self) -> None:
         self._write(
             "contacts.json",
             {
@@ -208,7 +208,7 @@ class Identity:
             },
         )
 
-    def save_mark(self) -> None:
+    def keep_mark(self) -> None:
         self._write("mark.json", {"epoch": self.mark.epoch, "last_seq": self.mark.last_seq, "seen": self.mark.seen})
 
     def _write(self, name: str, value: dict[str, Any]) -> None:

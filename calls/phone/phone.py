@@ -65,7 +65,7 @@ class Phone:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.signaling.close()
         if self.identity.registered:
-            self.identity.save_mark()
+            self.identity.keep_mark()
         await self.http.close()
         self.identity.close()
 

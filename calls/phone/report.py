@@ -27,8 +27,10 @@ class Reporter:
 
     def say(self, event: str, sentence: str, **fields: Any) -> None:
         """Tell that something happened: `fields` for programs (without those that are None), `sentence` for people."""
-        shown = {key: value for key, value in fields.items() if value is not None}
-        body: dict[str, Any] = {"event": event, "at": now_ms(), **shown}
+        self._tell(event, sentence, {key: value for key, value in fields.items() if value is not None})
+
+    def _tell(self, event: str, sentence: str, fields: Mapping[str, Any]) -> None:
+        body: dict[str, Any] = {"event": event, "at": now_ms(), **fields}
         if self.name:
             body["name"] = self.name
         for listener in self.listeners:
@@ -46,6 +48,7 @@ class Reporter:
 
     def refused(self, problem: Mapping[str, Any], *, op: str, ref: str | None = None, call: str | None = None) -> None:
         """A refusal of the server or of this phone itself, with the problem's code and everything that came with it."""
-        extra = {key: value for key, value in problem.items() if key not in RESERVED and value is not None}
-        fields = {"op": op, "ref": ref, "call": call, **extra}
-        self.say("refused", f"{problem.get('detail', 'It was refused.')} ({problem.get('code')})", **fields)
+        about = {key: value for key, value in {"op": op, "ref": ref, "call": call}.items() if value is not None}
+        extra = {key: value for key, value in problem.items() if key not in RESERVED}
+        sentence = f"{problem.get('detail', 'It was refused.')} ({problem.get('code')})"
+        self._tell("refused", sentence, {**about, **extra})

@@ -7,8 +7,8 @@
   tells a repeated message from a new one.
 
 Payloads: message 1 (in the invite) `{"media":"audio","caps":["opus"]}`; message 2 (in the accept) the offer's session
-fields themselves; transport messages `{"t":"answer","session":{…fields…}}`, `{"t":"cand","cands":[…]}` (optional) and, for
-calls without media only, `{"t":"confirm","confirm":"…"}`. Inside the data channel: `{"confirm":"…"}`.
+fields themselves; transport messages `{"t":"answer","session":{…fields…}}`, `{"t":"cand","cands":[…]}` (optional) and,
+for calls without media only, `{"t":"confirm","confirm":"…"}`. Inside the data channel: `{"confirm":"…"}`.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def open_transport(session: Session, blob: bytes) -> tuple[int, dict[str, Any]]:
     if len(blob) < 8 + 16:
         raise BadBlob("A transport blob is too short.")
     counter = int.from_bytes(blob[:8], "big")
-    return counter, unpad(session.open(counter, blob[8:]))
+    return counter, unpad(session.unseal(counter, blob[8:]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,9 +59,9 @@ class Session:
         """Transport message `counter` (from 0, never used twice for different bytes)."""
         return _seal(self.send_key, counter, b"", plaintext)
 
-    def open(self, counter: int, ciphertext: bytes) -> bytes:
+    def unseal(self, counter: int, ciphertext: bytes) -> bytes:
         """The plaintext of the peer's transport message `counter`. Raises `BadHandshake`."""
-        return _open(self.receive_key, counter, b"", ciphertext)
+        return _unseal(self.receive_key, counter, b"", ciphertext)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -91,10 +91,10 @@ class _Symmetric:
         sealed = _seal(self.key, self.counter, self.hash, plaintext)
         return sealed, _Symmetric(self.chain, self.hash, self.key, self.counter + 1).mix_hash(sealed)
 
-    def open(self, sealed: bytes) -> tuple[bytes, _Symmetric]:
+    def unseal(self, sealed: bytes) -> tuple[bytes, _Symmetric]:
         if self.key is None:
             return sealed, self.mix_hash(sealed)
-        plaintext = _open(self.key, self.counter, self.hash, sealed)
+        plaintext = _unseal(self.key, self.counter, self.hash, sealed)
         return plaintext, _Symmetric(self.chain, self.hash, self.key, self.counter + 1).mix_hash(sealed)
 
     def split(self) -> tuple[bytes, bytes]:
@@ -143,9 +143,9 @@ def read_message_1(static: KeyPair, prologue: bytes, message: bytes) -> tuple[by
     ephemeral = message[:KEY_BYTES]
     state = _Symmetric.start(prologue, static.public).mix_hash(ephemeral)
     state = state.mix_key(_shared(static.private, ephemeral))
-    remote_static, state = state.open(message[KEY_BYTES:sealed_end])
+    remote_static, state = state.unseal(message[KEY_BYTES:sealed_end])
     state = state.mix_key(_shared(static.private, remote_static))
-    payload, state = state.open(message[sealed_end:])
+    payload, state = state.unseal(message[sealed_end:])
     return payload, Responding(state, remote_static, ephemeral)
 
 
@@ -170,7 +170,7 @@ def read_message_2(initiated: Initiated, message: bytes) -> tuple[bytes, Session
     state = initiated.state.mix_hash(ephemeral)
     state = state.mix_key(_shared(initiated.ephemeral.private, ephemeral))
     state = state.mix_key(_shared(initiated.static.private, ephemeral))
-    payload, state = state.open(message[KEY_BYTES:])
+    payload, state = state.unseal(message[KEY_BYTES:])
     to_responder, to_initiator = state.split()
     return payload, Session(state.hash, send_key=to_responder, receive_key=to_initiator)
 
@@ -205,7 +205,7 @@ def _seal(key: bytes, counter: int, ad: bytes, plaintext: bytes) -> bytes:
     return AESGCM(key).encrypt(_nonce(counter), plaintext, ad)
 
 
-def _open(key: bytes, counter: int, ad: bytes, sealed: bytes) -> bytes:
+def _unseal(key: bytes, counter: int, ad: bytes, sealed: bytes) -> bytes:
     try:
         return AESGCM(key).decrypt(_nonce(counter), sealed, ad)
     except InvalidTag as error:

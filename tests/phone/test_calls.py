@@ -100,6 +100,7 @@ async def test_prepare__refused__every_member_of_the_problem_is_told(phones: Ope
         "detail": "They can't be called right now.",
         "invite": "throttled",
         "retry_at": 1_800_000_000_000,
+        "nothing": None,
         "window": {"state": "open"},
     }
     arbiter.problems["prepare"] = problem

@@ -75,15 +75,15 @@ def test_handshake__official_vector__reproduces_every_byte_on_both_sides(vector:
     for number, (payload, ciphertext) in enumerate(zip(payloads[2:], ciphertexts[2:], strict=True)):
         sender, receiver = (of_caller, of_callee) if number % 2 == 0 else (of_callee, of_caller)
         assert sender.seal(number // 2, payload) == ciphertext
-        assert receiver.open(number // 2, ciphertext) == payload
+        assert receiver.unseal(number // 2, ciphertext) == payload
 
 
 def test_handshake__same_prologue__both_ends_share_hash_and_keys() -> None:
     of_alice, of_bob = handshake()
 
     assert of_alice.handshake_hash == of_bob.handshake_hash
-    assert of_bob.open(0, of_alice.seal(0, b"hi")) == b"hi"
-    assert of_alice.open(7, of_bob.seal(7, b"ho")) == b"ho"
+    assert of_bob.unseal(0, of_alice.seal(0, b"hi")) == b"hi"
+    assert of_alice.unseal(7, of_bob.seal(7, b"ho")) == b"ho"
     assert of_alice.send_key != of_alice.receive_key
 
 
@@ -165,9 +165,9 @@ def test_transport__wrong_counter_or_own_message__is_refused() -> None:
     sealed = of_alice.seal(3, b"x")
 
     with pytest.raises(BadHandshake):
-        of_bob.open(4, sealed)
+        of_bob.unseal(4, sealed)
     with pytest.raises(BadHandshake):
-        of_alice.open(3, sealed)
+        of_alice.unseal(3, sealed)
     with pytest.raises(BadHandshake):
         of_alice.seal(2**64 - 1, b"x")
 
