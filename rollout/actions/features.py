@@ -13,13 +13,14 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from controlplane.audit.record import Actor, record
-from rollout.actions.rulesets import feature_document, publish
+from rollout.actions.rulesets import feature_document, publish, publish_narrowing
 from rollout.errors import FeatureChanged, FeatureExists, FeatureInvalid, FeatureKilled, FeatureUnknown
 from rollout.models import Access, Feature, Switch
 from rollout.rules import reading
 from rollout.rules.feature import Kind, parse_feature
 from rollout.rules.reading import Invalid
 
+NARROWING = frozenset({"feature.killed", "feature.switched_off"})
 PATHS = {"default": "default_variant", "off": "off_variant"}
 TEXTS = {"name": 100, "description": 10_000, "owner": 100}
 CHANGEABLE = frozenset(
@@ -215,5 +216,8 @@ def _store(
     feature.revision += 1
     feature.save()
     record(verb, subject=_subject(feature), actor=actor, now=now, reason=reason, detail=detail)
-    publish(actor, now, f"{verb} {feature.key}")
+    if verb in NARROWING:
+        publish_narrowing(feature, actor, now, f"{verb} {feature.key}")
+    else:
+        publish(actor, now, f"{verb} {feature.key}")
     return feature

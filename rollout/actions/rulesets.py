@@ -6,6 +6,8 @@ import time
 from datetime import datetime
 from typing import Any
 
+import orjson
+import structlog
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max
@@ -16,6 +18,8 @@ from rollout.actions.doorbell import RULESET, ring_on_commit
 from rollout.errors import RulesetInvalid
 from rollout.models import Area, Audience, Feature, Ruleset, Window, WindowState
 from rollout.ruleset import LARGEST, BadRuleset, canonical, load, sign
+
+log = structlog.get_logger(__name__)
 
 PUBLISHING = 0x72756C65  # "rule": the advisory lock under which rulesets are numbered
 COMPILE_SECONDS_PER_100 = 0.1
@@ -90,27 +94,57 @@ def publish(actor: Actor, now: datetime, note: str = "") -> Ruleset:
     When nothing that decides has changed, the last ruleset stays and is returned.
     """
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PUBLISHING])
+        _lock()
         document = build(now)
         latest = Ruleset.objects.order_by("-version").first()
         if latest is not None and _same(latest, document):
             return latest
-        document["version"] = (Ruleset.objects.aggregate(top=Max("version"))["top"] or 0) + 1
-        body = canonical(document)
-        signature = sign(body, settings.KEYS.ruleset)
-        check(body, signature, features=len(document["features"]))
-        row = Ruleset.objects.create(
-            version=document["version"],
-            body=body,
-            signature=signature,
-            key_id=settings.KEYS.ruleset_key_id,
-            published_at=now,
-            published_by=actor.name[:150],
-            note=note[:200],
-        )
-        ring_on_commit(RULESET, str(row.version))
-        return row
+        return _store(document, actor, now, note)
+
+
+def publish_narrowing(feature: Feature, actor: Actor, now: datetime, note: str = "") -> Ruleset:
+    """Like `publish`, for a feature that was killed or switched off: that must work whatever else is broken.
+
+    When the whole can't be published, the last good ruleset is, with this feature's switch as it is now.
+    """
+    try:
+        return publish(actor, now, note)
+    except RulesetInvalid as error:
+        with transaction.atomic():
+            _lock()
+            latest = Ruleset.objects.order_by("-version").first()
+            document = orjson.loads(bytes(latest.body)) if latest else {}
+            if feature.key not in document.get("features", {}):
+                raise
+            log.error("ruleset.narrowed_only", feature=feature.key, why=str(error))
+            stop = milliseconds(feature.stop_calls_before) if feature.stop_calls_before else None
+            document["features"][feature.key] |= {"switch": str(feature.switch), "stop_calls_before": stop}
+            document["published_at"] = milliseconds(now)
+            return _store(document, actor, now, note)
+
+
+def _lock() -> None:
+    """Held until the transaction ends: who publishes next reads what this one committed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PUBLISHING])
+
+
+def _store(document: dict[str, Any], actor: Actor, now: datetime, note: str) -> Ruleset:
+    document["version"] = (Ruleset.objects.aggregate(top=Max("version"))["top"] or 0) + 1
+    body = canonical(document)
+    signature = sign(body, settings.KEYS.ruleset)
+    check(body, signature, features=len(document["features"]))
+    row = Ruleset.objects.create(
+        version=document["version"],
+        body=body,
+        signature=signature,
+        key_id=settings.KEYS.ruleset_key_id,
+        published_at=now,
+        published_by=actor.name[:150],
+        note=note[:200],
+    )
+    ring_on_commit(RULESET, str(row.version))
+    return row
 
 
 def _same(latest: Ruleset, document: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 Operators have Unleash's meaning, so that its test vectors apply. A test answers True, False or None; None is "can't be
 told": the trait is missing or malformed, or the operator is unknown. None never matches, inverted or not (fail closed).
-The one exception is Unleash's own: `NOT_IN` is true of a missing trait (docs/decisions/0011).
+The one exception is Unleash's own: `NOT_IN` is true of a missing trait (docs/decisions/0005).
 """
 
 from __future__ import annotations

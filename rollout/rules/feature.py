@@ -70,7 +70,7 @@ class Wave:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """`default` is the variant of those who have it, `off` that of those who haven't (docs/decisions/0012)."""
+    """`default` is the variant of those who have it, `off` that of those who haven't (docs/decisions/0006)."""
 
     key: str
     kind: Kind

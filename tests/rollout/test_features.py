@@ -126,6 +126,22 @@ def test_kill_and_unkill__each_person__gets_back_what_they_had(before: str) -> N
     assert Feature.objects.get().switch == before
 
 
+@pytest.mark.parametrize("verb", [features.kill, features.switch_off])
+def test_narrowing__another_feature_is_damaged__works_all_the_same(verb: Callable[..., Any]) -> None:
+    cast.feature()
+    features.create_feature("video-calls", name="Video", **BY)
+    features.change_feature(cast.CALLS, changes={"name": "Calls"}, **BY)
+    Feature.objects.filter(key="video-calls").update(rules=[{"share_ppm": "all"}])
+
+    with pytest.raises(RulesetInvalid):
+        features.launch(cast.CALLS, **BY)
+    verb(cast.CALLS, **BY)
+
+    assert current().features[cast.CALLS].feature.switch == Feature.objects.get(key=cast.CALLS).switch != "on"
+    assert current().features[cast.CALLS].feature.access == "granted"
+    assert current().features["video-calls"].feature.rules == ()
+
+
 @pytest.mark.parametrize("verb", [features.switch_on, features.switch_off])
 def test_switch__killed__is_refused_so_that_nobody_undoes_a_kill_by_the_way(verb: Callable[..., Any]) -> None:
     cast.feature(switch="killed", killed_from="on")
