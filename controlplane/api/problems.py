@@ -184,7 +184,10 @@ def _faults(detail: Any, path: str) -> Iterator[dict[str, str]]:
     """Each fault of DRF's nested detail, with the path of its place, as in `device.keys[0]`."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
-            here = path if name == "non_field_errors" else f"{path}.{name}" if path else str(name)
+            if isinstance(name, int):  # a list's faults, by index
+                here = f"{path}[{name}]"
+            else:
+                here = path if name == "non_field_errors" else f"{path}.{name}" if path else str(name)
             yield from _faults(inner, here)
     elif isinstance(detail, list):
         for index, inner in enumerate(detail):
