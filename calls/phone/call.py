@@ -22,6 +22,7 @@ from calls.rules.sdp import BadSession
 ALIVE_SECONDS = 30.0
 LAST_WORDS_SECONDS = 3.0
 SETUP_SECONDS = 30.0
+GONE = frozenset({"call_over", "call_unknown"})  # what was to be ended has ended
 
 
 class State(StrEnum):
@@ -140,7 +141,7 @@ class Call:
                 await self._last_request(op, more, reason)
                 await asyncio.wait({self.over}, timeout=LAST_WORDS_SECONDS)
             except Refused as refused:
-                if refused.code not in {"call_over", "call_unknown"}:
+                if refused.code not in GONE:
                     self.refused(refused, op)
         self.finish(local)
 
@@ -197,6 +198,8 @@ class Call:
             case Refused() if error.code == "call_over":
                 ended = {"words": error.problem.get("detail"), **error.problem}
                 self.finish(_ending(ended))
+            case Refused() if self.state in {State.CONNECTING, State.CONNECTED}:
+                await self._end_with(Ending("setup_failed", error.code, str(error)))
             case Refused():
                 self.finish(Ending("refused", error.code, str(error)))
             case SecurityError() | BadHandshake() | BadBlob() | BadSession() | BadDeviceList():
@@ -218,7 +221,8 @@ class Call:
             try:
                 await self._last_request(op, more, ending.reason)
             except Refused as refused:
-                self.refused(refused, op)
+                if refused.code not in GONE:
+                    self.refused(refused, op)
         if self.over.done() and self.over.result().reason == ending.reason:
             return
         self.over = asyncio.get_running_loop().create_future()

@@ -22,6 +22,7 @@ from calls.rules.blob import Role
 
 REPLAY_MS = 24 * 3600 * 1000
 LATE_MS = 60_000
+FAREWELL_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,11 @@ class Phone:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await asyncio.gather(*(call.hang_up() for call in list(self.desk.calls.values())), return_exceptions=True)
+        farewells = [asyncio.create_task(call.hang_up()) for call in list(self.desk.calls.values())]
+        if farewells:
+            await asyncio.wait(farewells, timeout=FAREWELL_SECONDS)  # the server may be away: then its timers end them
+            for farewell in farewells:
+                farewell.cancel()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

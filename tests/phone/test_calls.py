@@ -395,3 +395,34 @@ async def test_media__breaks_and_nobody_hung_up__ends_as_media_lost_for_both(
 
     assert (await bob.heard.wait("ended"))["reason"] == "media_lost"
     assert (await placing).reason == "media_lost"
+
+
+async def test_alive__while_connected__is_said_with_the_ticket_and_learns_of_an_end(
+    phones: OpenPhone, arbiter: Arbiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calls.phone.call.ALIVE_SECONDS", 0.05)
+    alice, bob = await phones("alice"), await phones("bob")
+    bob.policy = Policy(Answering.AUTO)
+    placing = asyncio.create_task(alice.place({"phone": NUMBERS["bob"]}, Wish()))
+    await alice.heard.wait("connected")
+    await asyncio.sleep(0.2)
+
+    said = [frame for device, op, frame in arbiter.requests if op == "alive" and device == alice.identity.device]
+    over = {"code": "call_over", "status": 409, "detail": "Stopped for everybody.", "reason": "stopped", "cause": None}
+    arbiter.problems["alive"] = over
+
+    assert len(said) >= 2
+    assert {frame["ticket"] for frame in said} == {"t"}
+    ending = await placing
+    assert (ending.reason, ending.words) == ("stopped", "Stopped for everybody.")
+
+
+async def test_relay__refused_for_good__ends_the_call_at_the_arbiter_too(phones: OpenPhone, arbiter: Arbiter) -> None:
+    alice, bob = await phones("alice"), await phones("bob")
+    bob.policy = Policy(Answering.AUTO)
+    arbiter.problems["relay"] = {"code": "rate_limited", "status": 429, "detail": "Too many."}
+
+    ending = await alice.place({"phone": NUMBERS["bob"]}, Wish())
+
+    assert (ending.reason, ending.cause) == ("setup_failed", "rate_limited")
+    assert (await bob.heard.wait("ended"))["reason"] == "setup_failed"
