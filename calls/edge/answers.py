@@ -15,7 +15,7 @@ from .metrics import Metrics
 from .operations import Asked, Operations
 from .store import StoreAway
 
-MOST_REMEMBERED = 50_000
+MOST_REMEMBERED = 10_000
 PASSING = frozenset({"try_again", "rate_limited"})
 log = structlog.get_logger("edge")
 

@@ -27,6 +27,7 @@ from .answers import Answers
 from .arbiter import Arbiter
 from .database import Database
 from .forward import Forward
+from .gate import Gate
 from .inbox import Inboxes
 from .journal import Journal
 from .limits import Limits
@@ -86,7 +87,7 @@ class Edge:
         self.arbiter = Arbiter(self.store, self.database, self.journal, self.metrics, timers_of(env), clock)
         self.inboxes = Inboxes(self.store, self.arbiter, clock)
         self.tokens = Tokens(self.keys.token_public, self.keys.token_key_id)
-        self.placing = Placing(env, self.keys, self.arbiter, self.limits, self.rulesets, self.feed, say)
+        self.placing = Placing(env, self.keys, self.arbiter, self.limits, Gate(self.rulesets, self.feed, say))
         self.operations = Operations(self.arbiter, self.placing)
         self.answers = Answers(self.operations, self.metrics)
         web_host = "127.0.0.1" if env.host in ("0.0.0.0", "::") else env.host  # noqa: S104

@@ -216,7 +216,7 @@ class Operations:
             return await self.arbiter.apply(ticket.call, Alive(asked.device))
         if moved.call is None:
             raise _ended_long_ago()
-        if self.placing.is_stopped(ticket.feature, ticket.made_at):
+        if self.placing.gate.is_stopped(ticket.feature, ticket.made_at):
             return await self.arbiter.apply(ticket.call, Finished(Reason.STOPPED))
         return moved
 

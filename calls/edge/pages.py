@@ -67,7 +67,7 @@ class Pages:
 
     async def readyz(self, request: web.Request) -> web.Response:
         """Ready once a ruleset is there; what is away is named, and doesn't make a running edge unready."""
-        version = self.placing.rulesets.current.version
+        version = self.placing.gate.rulesets.current.version
         state = {
             "ok": version > 0,
             "ruleset": version,

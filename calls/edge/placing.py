@@ -7,7 +7,7 @@ import base64
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -16,23 +16,21 @@ from nacl.secret import SecretBox
 
 from calls.rules.call import Finished, Invited, Meeting, meet
 from calls.rules.ending import Reason
-from calls.rules.news import feature_name, grant_event
+from calls.rules.news import grant_event
 from calls.rules.profile import for_network
-from calls.rules.reach import WANTS_GRANT, Reach, Shown, grant_fact, judge, with_grant
+from calls.rules.reach import Reach, Shown, judge
 from calls.turn import ice_servers
 from controlplane.accounts.rules.phone import parse_phone
 from controlplane.env import Env
 from controlplane.keys import Keys
 from controlplane.refusal import BadInput, Refusal, TryAgain
-from rollout.feed import Feed
-from rollout.party import party_of_token
-from rollout.rules.decision import Cause, Decision, Party, decide
-from rollout.rules.feature import Switch
+from rollout.rules.decision import Decision
 from rollout.rules.invite import CALLEE_ONLY, Outcome
-from rollout.ruleset import Rulesets
 
 from .arbiter import Arbiter
-from .errors import CannotBeCalledNow, Glare, NotEnabled, Stopped
+from .callee import Callee, read_callee
+from .errors import CannotBeCalledNow, Glare, Stopped
+from .gate import Gate
 from .limits import INVITE, PREPARE, Limits
 from .store import Reply
 from .tickets import TICKET_MS, BadTicket, Ticket, TicketExpired, TicketSpent, unseal
@@ -49,17 +47,13 @@ Explain = Callable[[Decision], str]
 
 
 class Placing:
-    def __init__(
-        self, env: Env, keys: Keys, arbiter: Arbiter, limits: Limits, rulesets: Rulesets, feed: Feed, explain: Explain
-    ) -> None:
+    def __init__(self, env: Env, keys: Keys, arbiter: Arbiter, limits: Limits, gate: Gate) -> None:
         self.env = env
         self.keys = keys
         self.box: SecretBox = keys.ticket
         self.arbiter = arbiter
         self.limits = limits
-        self.rulesets = rulesets
-        self.feed = feed
-        self.explain = explain
+        self.gate = gate
         self.epoch = ""
 
     # prepare
@@ -68,23 +62,23 @@ class Placing:
         """A ticket and what the phone needs to place the call. Refusals about the callee take the same time for all."""
         media = fields.get("media", "audio")
         feature = FEATURES[media]
-        self.require_on(feature)
+        self.gate.require_on(feature)
         await self.limits.spend(PREPARE, token.subscriber)
         phone_hash, subscriber, country = self._callee(fields["callee"])
-        mine = self._own_decision(token, feature)
+        mine = self.gate.own_decision(token, feature)
         row = await self.arbiter.database.row(
             "SELECT calls_prepare(%s, %s, %s, %s, %s)", (feature, token.subscriber, phone_hash, subscriber, country)
         )
         read = row[0] if row else None
         if read is None:
             raise TryAgain
-        caller_grant = self._require_enabled(token, feature, mine, read)
-        listed, body, signature = _device_list(read["callee"])
-        reach = judge(self.rulesets.current, feature, token.subscriber, read, listed)
+        caller_grant = self.gate.require_enabled(token, feature, mine, read)
+        callee = read_callee(read["callee"])
+        reach = judge(self.gate.rulesets.current, feature, token.subscriber, read, callee.parties)
         if reach.outcome != Outcome.OK:
             self.arbiter.spawn(self._record_refusal(token, feature, reach, read, phone_hash))
             raise await self._not_before_floor(reach.shown, started)
-        return self._prepared(token, media, reach, read, caller_grant, (body, signature))
+        return self._prepared(token, media, reach, read, caller_grant, callee)
 
     def _prepared(
         self,
@@ -93,7 +87,7 @@ class Placing:
         reach: Reach,
         read: Mapping[str, Any],
         caller_grant: str | None,
-        signed: tuple[str, str],
+        found: Callee,
     ) -> dict[str, Any]:
         callee, call, now = read["callee"], str(uuid.uuid4()), self.arbiter.clock()
         ticket = Ticket(
@@ -118,8 +112,8 @@ class Placing:
             "expires_in": TICKET_MS // 1000,
             "callee": {
                 "subscriber": callee["id"],
-                "list": signed[0],
-                "signature": signed[1],
+                "list": found.list,
+                "signature": found.signature,
                 "devices": list(reach.devices),
             },
             "ice_servers": self.ice_servers(call, token.device),
@@ -132,59 +126,6 @@ class Placing:
             return None, callee["subscriber"], None
         number = parse_phone(callee["phone"], unassigned=True)
         return self.keys.phone_hash(number.e164), None, number.country
-
-    # who may
-
-    def require_on(self, feature: str) -> None:
-        """Raises `Stopped` while the feature is off or killed: no new calls, for anybody."""
-        compiled = self.rulesets.current.features.get(feature)
-        if compiled is None:
-            raise NotEnabled(
-                f"{feature_name(feature)} are not offered by this service.",
-                extra={
-                    "cause": "unknown_feature",
-                    "words": f"{feature_name(feature)} are not offered by this service.",
-                },
-            )
-        if compiled.feature.switch is not Switch.ON:
-            raise Stopped(
-                f"{feature_name(feature)} are stopped for everybody at the moment. Try again later.",
-                extra={"cause": "killed" if compiled.feature.switch is Switch.KILLED else "switched_off"},
-            )
-
-    def is_stopped(self, feature: str, created_at: int) -> bool:
-        """Whether a call that began then has been told to stop."""
-        compiled = self.rulesets.current.features.get(feature)
-        stop = compiled.feature.stop_calls_before if compiled else None
-        return stop is not None and created_at < stop
-
-    def _own_decision(self, token: Token, feature: str) -> Decision:
-        mine = decide(self.rulesets.current, feature, party_of_token(token, self.feed), datetime.now(UTC))
-        if not mine.enabled and mine.cause not in WANTS_GRANT:
-            raise self._not_enabled(mine)
-        return mine
-
-    def _require_enabled(self, token: Token, feature: str, mine: Decision, read: Mapping[str, Any]) -> str | None:
-        """The caller's own grant by PostgreSQL's word, which may be newer than the token. Raises `NotEnabled`."""
-        grant = read["invite"]["caller"]["grant"]
-        if mine.enabled and (grant is not None or mine.cause in (Cause.LAUNCHED, Cause.RULE)):
-            return str(grant["id"]) if grant else None
-        party = party_of_token(token, self.feed)
-        if grant is None:
-            grants = {key: value for key, value in party.grants.items() if key != feature}
-            again = decide(
-                self.rulesets.current, feature, Party(party.subscriber, party.traits, grants), datetime.now(UTC)
-            )
-        else:
-            held = grant_fact({**grant, "src": "operator", "at": grant["at"] / 1000})
-            again = decide(self.rulesets.current, feature, with_grant(party, feature, held), datetime.now(UTC))
-        if not again.enabled:
-            raise self._not_enabled(again)
-        return str(grant["id"]) if grant else None
-
-    def _not_enabled(self, decision: Decision) -> NotEnabled:
-        words = self.explain(decision)
-        return NotEnabled(words, extra={"cause": decision.cause, "words": words})
 
     async def _not_before_floor(self, shown: Shown, started: float) -> CannotBeCalledNow:
         await asyncio.sleep(max(0.0, started + REFUSAL_FLOOR - time.monotonic()))
@@ -214,8 +155,8 @@ class Placing:
     async def invite(self, token: Token, fields: Mapping[str, Any], request: str, started: float) -> dict[str, Any]:
         """Take the reservation when the call turns calling on, then make the callee's devices ring."""
         ticket = self._ticket(token, fields)
-        self.require_on(ticket.feature)
-        self._require_not_revoked(ticket)
+        self.gate.require_on(ticket.feature)
+        self.gate.require_not_revoked(ticket)
         await self.limits.spend(INVITE, token.subscriber)
         await self._meet(ticket)
         pending, grant, window = await self._reserve(ticket, started)
@@ -252,20 +193,11 @@ class Placing:
         if moved.again is None:
             self.arbiter.attempted(ticket.area)
         try:
-            self.require_on(ticket.feature)
+            self.gate.require_on(ticket.feature)
         except Stopped:  # the switch was thrown while this invite was on its way
             await self.arbiter.apply(ticket.call, Finished(Reason.STOPPED))
             raise
         return {"state": "routing"}
-
-    def _require_not_revoked(self, ticket: Ticket) -> None:
-        """Memory alone never refuses for want of a grant, but a revocation that is newer than the ticket does."""
-        since = ticket.made_at / 1000
-        for row in self.feed.facts_for(ticket.caller, since):
-            if row.kind == "grant.revoked" and str(row.payload.get("grant")) == ticket.caller_grant:
-                name = feature_name(ticket.feature)
-                words = f"{name} were taken back from you."
-                raise NotEnabled(words, extra={"cause": "waiting_for_launch", "words": words})
 
     def _ticket(self, token: Token, fields: Mapping[str, Any]) -> Ticket:
         ticket = unseal(self.box, fields["ticket"], fields["call"], token.device)
@@ -344,16 +276,3 @@ class Placing:
             device=device,
             now=int(time.time()),
         )
-
-
-def _device_list(callee: Mapping[str, Any] | None) -> tuple[frozenset[str], str, str]:
-    """The devices of the signed list, and the list and its signature in base64url."""
-    if callee is None or callee["list"] is None:
-        return frozenset(), "", ""
-    body, signature = base64.b64decode(callee["list"]["body"]), base64.b64decode(callee["list"]["signature"])
-    devices = frozenset(str(device["id"]) for device in orjson.loads(body)["devices"])
-    return devices, _b64url(body), _b64url(signature)
-
-
-def _b64url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

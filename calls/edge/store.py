@@ -1,6 +1,6 @@
 """Everything that the edge keeps in Redis: calls, inboxes, deadlines, places, epoch. Redis may be empty at any moment.
 
-No command takes longer than `PATIENCE`: a silent Redis is `StoreAway`, and after one such silence the next commands
+No command takes longer than `PATIENCE`: a silent Redis is `StoreAway`, and after two silences in a row the next ones
 fail at once for a moment, so that nobody queues up behind it.
 """
 
@@ -27,6 +27,7 @@ from .record import call_from_json, call_to_json
 FOLDER = Path(__file__).parent
 PATIENCE = 0.1
 REST_AFTER_SILENCE = 0.5
+SILENCES = 2
 ENDED_TTL_MS = 120_000
 LIVE_MARGIN_MS = 600_000
 WHERE_SECONDS = 86_400
@@ -109,6 +110,7 @@ class Store:
         self.edge = edge
         self.away_since: float | None = None
         self._rest_until = 0.0
+        self._silences = 0
         self._scripts = {
             name: self.redis.register_script(lua(name))
             for name in ("commit", "append", "attach", "detach", "trim", "sweep", "limit")
@@ -134,12 +136,15 @@ class Store:
         except (RedisError, OSError) as error:
             raise self._silent() from error
         self.away_since = None
+        self._silences = 0
         return answer
 
     def _silent(self) -> StoreAway:
         now = time.monotonic()
         self.away_since = self.away_since or now
-        self._rest_until = now + REST_AFTER_SILENCE
+        self._silences += 1
+        if self._silences >= SILENCES:  # one late answer on a busy machine is no outage
+            self._rest_until = now + REST_AFTER_SILENCE
         return StoreAway()
 
     async def script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:

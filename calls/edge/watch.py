@@ -225,7 +225,7 @@ class Watch:
     def _calls_of(self, payload: object) -> list[str]:
         assert isinstance(payload, dict)
         feature, who = payload.get("feature"), payload.get("subscriber")
-        compiled = self.placing.rulesets.current.features.get(str(feature))
+        compiled = self.placing.gate.rulesets.current.features.get(str(feature))
         if compiled is None or compiled.feature.access is not Access.GRANTED:
             return []
         return [

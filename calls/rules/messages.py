@@ -32,7 +32,7 @@ class Kind(StrEnum):
     """What may stand in a field."""
 
     UUID = "a UUID in lower case"
-    TEXT = "text of 1 to 200 characters"
+    TEXT = "text of at most 200 characters"
     TOKEN = "an access token"  # noqa: S105
     WHOLE = "a whole number from 0 to 2^53"
     BLOB = "base64url without padding, at most 16 KiB"

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from controlplane.accounts.rules.traits import Profile, traits_of
 from rollout.rules.decision import Cause, GrantFact, Party, Ruleset, decide
 from rollout.rules.invite import InviteFacts, InviteVerdict, Outcome, decide_for_inviter, window_view
 from rollout.rules.invite import decide as decide_invite
@@ -40,42 +39,12 @@ class Reach:
     shown: Shown
 
 
-def grant_fact(raw: Mapping[str, Any], *, frozen: bool = False) -> GrantFact:
-    """A grant as tokens and `calls_party` carry it: {id, src, depth, at, root, frozen?}."""
-    return GrantFact(
-        id=int(raw["id"]),
-        source=str(raw["src"]),
-        depth=int(raw.get("depth", 0)),
-        root=raw.get("root"),
-        at=float(raw.get("at", 0)),
-        frozen=bool(raw.get("frozen", frozen)),
-    )
-
-
 def with_grant(party: Party, feature: str, grant: GrantFact) -> Party:
     return replace(party, grants={**party.grants, feature: grant})
 
 
-def callee_party(raw: Mapping[str, Any], device: Mapping[str, Any]) -> Party:
-    """The called person with one of their devices, as a decision takes them."""
-    profile = Profile(
-        country=raw["country"],
-        carrier=raw["carrier"],
-        kind=raw["kind"],
-        language=raw["language"],
-        joined_at=datetime.fromisoformat(raw["joined_at"]),
-        platform=device["platform"],
-        app_version=device["app_version"],
-        os_version=device["os_version"],
-        device_class=device["device_class"],
-        custom=raw["traits"],
-    )
-    grants = {feature: grant_fact(grant) for feature, grant in raw["grants"].items()}
-    return Party(raw["id"], traits_of(profile, raw["area"] or ""), grants)
-
-
-def judge(ruleset: Ruleset, feature: str, caller: str, read: Mapping[str, Any], listed: frozenset[str]) -> Reach:
-    """The whole answer. `read` is what `calls_prepare` gave; `listed` are the devices of the callee's signed list."""
+def judge(ruleset: Ruleset, feature: str, caller: str, read: Mapping[str, Any], parties: Mapping[str, Party]) -> Reach:
+    """The whole answer. `read` is what `calls_prepare` gave; `parties` is the callee with each listed device."""
     raw, facts = read["callee"], InviteFacts.from_json(read["invite"])
     now = datetime.fromtimestamp(read["invite"]["at"] / 1000, UTC)
     shown = show(facts, now)
@@ -85,7 +54,6 @@ def judge(ruleset: Ruleset, feature: str, caller: str, read: Mapping[str, Any], 
         return Reach(Outcome.CALLEE_INELIGIBLE, "oneself", (), False, shown)
     if read["blocked"]:
         return Reach(Outcome.CALLEE_OPTED_OUT, "blocked", (), False, shown)
-    parties = {device["id"]: callee_party(raw, device) for device in raw["devices"] if device["id"] in listed}
     if not parties:
         return Reach(Outcome.CALLEE_INELIGIBLE, "no_device", (), False, shown)
     plain = tuple(device for device, party in parties.items() if decide(ruleset, feature, party, now).enabled)
