@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -93,7 +93,7 @@ def _with_needs(compiled: Compiled, needs: list[str], alone: Mapping[str, Compil
     steps = (*compiled.steps[:at], ("prerequisites", attempt, seen), *compiled.steps[at:])
     if at == len(compiled.steps):  # killed or off: already decided before
         steps = compiled.steps
-    return replace(compiled, steps=steps, decide=_first([step[1] for step in steps]), needs=inner)
+    return replace(compiled, steps=steps, decide=_first(steps), needs=inner)
 
 
 def refused(feature: Feature, cause: Cause, reason: Reason, detail: Mapping[str, Any] = NOTHING) -> Decision:
@@ -117,16 +117,23 @@ def compile_alone(feature: Feature, bench: Workbench) -> Compiled:
             steps.append(
                 ("default", _constant(refused(feature, Cause.DEFAULT, Reason.DEFAULT)), _seen_default(feature))
             )
-    own = _first([attempt for _, attempt, _ in steps])
+    own = _first(steps)
     return Compiled(feature=feature, steps=tuple(steps), own=own, decide=own)
 
 
+def _pass(party: Party, now: datetime) -> None:
+    """A step that never decides."""
+
+
 def _constant(decision: Decision | None) -> Attempt:
+    if decision is None:
+        return _pass
     return lambda party, now: decision
 
 
-def _first(attempts: list[Attempt]) -> Decide:
-    """The attempts in order, without those that can't decide."""
+def _first(steps: Sequence[tuple[str, Attempt, Seen]]) -> Decide:
+    """The steps in order. Most features have one that can decide, or two: those pay for no loop."""
+    attempts = [attempt for name, attempt, _ in steps if attempt is not _pass]
 
     def decide(party: Party, now: datetime) -> Decision:
         for attempt in attempts:
@@ -135,7 +142,14 @@ def _first(attempts: list[Attempt]) -> Decide:
                 return decision
         raise AssertionError("the last step of a feature always decides")
 
-    return decide
+    if len(attempts) > 2:
+        return decide
+    first, last = attempts[0], attempts[-1]
+
+    def decide_by_two(party: Party, now: datetime) -> Decision:
+        return first(party, now) or last(party, now)  # type: ignore[return-value]  # the last step always decides
+
+    return decide_by_two
 
 
 def _switch_step(feature: Feature) -> tuple[str, Attempt, Seen]:
