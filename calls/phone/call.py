@@ -215,7 +215,10 @@ class Call:
                 await self._end_with(Ending("setup_failed", type(error).__name__, f"This phone failed: {error}."))
 
     async def _end_with(self, ending: Ending) -> None:
-        """Both sides learn the reason; a call that isn't accepted yet can only be declined or cancelled."""
+        """Both sides learn the reason; a call that isn't accepted yet can only be declined or cancelled.
+
+        What this phone knows of it counts for this phone, not the arbiter's echo.
+        """
         op, more = self._last_op(ending.reason)
         if self.id:
             try:
@@ -223,8 +226,6 @@ class Call:
             except Refused as refused:
                 if refused.code not in GONE:
                     self.refused(refused, op)
-        if self.over.done() and self.over.result().reason == ending.reason:
-            return
         self.over = asyncio.get_running_loop().create_future()
         self.finish(ending)
 
