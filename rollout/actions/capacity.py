@@ -47,7 +47,7 @@ def settle(area_id: int, *, now: datetime, trouble: str = "") -> Tick:
     """Decide from the newest measurement, and persist: state, allowance, decision, and an audit entry on a change."""
     area = Area.objects.select_for_update(no_key=True).get(pk=area_id)
     newest = area.measurements.order_by("-id").first()
-    sample = newest and Sample(newest.sampled_at, newest.concurrent_calls, newest.attempts)
+    sample = Sample(newest.sampled_at, newest.concurrent_calls, newest.attempts) if newest else None
     before = State(area.state)
     tick = decide(before, sample, config_of(area), now, trouble)
     allowance, _ = Allowance.objects.select_for_update(no_key=True).get_or_create(
