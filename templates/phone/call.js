@@ -1,24 +1,25 @@
-// One call on this phone, from the tap or the ring to its end. Nothing from the network moves it to media: only its user does.
+// What calls of both directions share, from the tap or the ring to the end. Nothing from the network moves a call to media:
+// only its user does.
 //
 //   outgoing: calling → reaching → ringing → connecting → connected → ended
 //   incoming: incoming → answering → connecting → connected → ended
 
-import { Transport, confirmation, pad, prologue, unpad } from "./blob.js";
-import { fromB64, toB64 } from "./bytes.js";
-import { pinOf, readList, safetyNumber, standing, BadDeviceList } from "./devices.js";
-import { Link, MicrophoneError, Source } from "./media.js";
-import { Initiator, NoiseError, Responder } from "./noise.js";
+import { Transport, confirmation } from "./blob.js";
+import { toB64 } from "./bytes.js";
+import { BadDeviceList, pinOf, readList, safetyNumber, standing } from "./devices.js";
+import { Link, MicrophoneError } from "./media.js";
+import { NoiseError } from "./noise.js";
 import { Problem } from "./problem.js";
 import { BadSession } from "./sdp.js";
 
-const MEDIA = "audio";
-const LIFETIME_S = 60;
+export const MEDIA = "audio";
+export const LIFETIME_S = 60;
 const SETUP_MS = 30_000;
 const ALIVE_MS = 30_000;
-const FIRST_PAYLOAD = { media: MEDIA, caps: ["opus"] };
+export const FIRST_PAYLOAD = { media: MEDIA, caps: ["opus"] };
 
 /** The other side can't be believed: the call ends, and the server learns `security_error` and no more. */
-class Untrusted extends Error {}
+export class Untrusted extends Error {}
 
 const isUntrusted = (error) => [Untrusted, NoiseError, BadSession, BadDeviceList].some((kind) => error instanceof kind);
 
@@ -26,7 +27,7 @@ const isUntrusted = (error) => [Untrusted, NoiseError, BadSession, BadDeviceList
  * What both directions share. `ports` = {identity, signaling, store, tone, changed()}; `changed` is called after every
  * visible change. `ended` = {reason, cause, words, problem, by} once it is over.
  */
-class Call {
+export class Call {
   constructor(ports, { direction, phone }) {
     Object.assign(this, ports);
     this.direction = direction;
@@ -184,179 +185,5 @@ class Call {
     this.link?.close();
     this.source?.close();
     this.changed();
-  }
-}
-
-export class OutgoingCall extends Call {
-  #handshakes = new Map();
-  #invited = null;
-
-  constructor(ports, phone) {
-    super(ports, { direction: "out", phone });
-  }
-
-  async start() {
-    this.become("calling");
-    try {
-      await this.#start();
-    } catch (error) {
-      if (error instanceof Problem && error.code === "glare") this.finish({ reason: "glare_merged", cause: error.extra.call });
-      else this.failFor(error);
-    }
-  }
-
-  async #start() {
-    this.source = await Source.open(this.tone);
-    if (this.over) return this.source.close();
-    const prepared = await this.signaling.request("prepare", { callee: { phone: this.peer.phone }, media: MEDIA });
-    if (this.over) return undefined;
-    this.id = prepared.call;
-    this.ticket = prepared.ticket;
-    this.iceServers = prepared.ice_servers ?? [];
-    await this.meet(prepared.callee);
-    if (this.peer.mustAgree) return this.finish({ reason: "keys_changed" });
-    const blobs = await this.#begin(prepared.callee.devices);
-    if (this.over) return undefined;
-    const { list, signature } = this.identity.list;
-    this.#invited = this.signaling.request("invite", { call: this.id, ticket: this.ticket, blobs, list, signature });
-    await this.#invited;
-    if (this.state === "calling") this.become("reaching");
-    return undefined;
-  }
-
-  /** Message 1 for every device that the signed list holds; a device that it doesn't hold is never called. */
-  async #begin(devices) {
-    const blobs = {};
-    for (const device of devices) {
-      const keys = this.list.devices.get(device);
-      if (!keys) continue;
-      const bound = prologue({
-        call: this.id,
-        caller: this.identity.party,
-        callee: this.end(device),
-        media: MEDIA,
-        lifetime: LIFETIME_S,
-      });
-      const own = this.identity.keys.exchange;
-      const handshake = await Initiator.begin({ prologue: bound, own, remoteStatic: fromB64(keys.x25519) });
-      blobs[device] = toB64(await handshake.writeFirst(pad(FIRST_PAYLOAD)));
-      this.#handshakes.set(device, handshake);
-    }
-    if (this.#handshakes.size === 0) throw new Untrusted("No device of the list can be called.");
-    return blobs;
-  }
-
-  rings() {
-    if (["calling", "reaching"].includes(this.state)) this.become("ringing");
-  }
-
-  /** The other side's user answered on `device`; its sealed offer is in `blob`. */
-  async accepted({ device, blob }) {
-    if (this.over || this.link) return;
-    this.become("connecting");
-    try {
-      const handshake = this.#handshakes.get(device);
-      if (!handshake) throw new Untrusted("A device answered that was not called.");
-      const session = await handshake.readSecond(fromB64(blob));
-      this.keep(session, "i");
-      this.openLink(this.iceServers);
-      const fields = await this.link.answer(unpad(session.payload));
-      const sealed = await this.transport.seal({ t: "answer", session: fields });
-      await this.signaling.request("relay", { call: this.id, blob: toB64(sealed) });
-    } catch (error) {
-      if (error instanceof Problem && error.code !== "call_over") this.fail("setup_failed");
-      else this.failFor(error);
-    }
-  }
-
-  /** The answering phone has nothing more to say than its offer; what it relays all the same is authenticated and left alone. */
-  async relayed({ blob }) {
-    if (this.transport && !this.over) await this.transport.open(fromB64(blob)).catch((error) => this.failFor(error));
-  }
-
-  /** Gives up before an answer; if the answer was first, hangs up instead. */
-  async #cancel() {
-    try {
-      await this.signaling.request("cancel", { call: this.id });
-    } catch (problem) {
-      if (problem.code === "too_late") this.tellHangUp();
-    }
-  }
-
-  hangUp() {
-    if (this.over) return;
-    if (["connecting", "connected"].includes(this.state)) this.tellHangUp();
-    else this.#invited?.then(() => this.#cancel(), () => {});
-    this.finish({ reason: this.connectedAt ? "hangup" : "cancelled", by: "me" });
-  }
-}
-
-export class IncomingCall extends Call {
-  #responder;
-
-  constructor(ports, ring) {
-    super(ports, { direction: "in", phone: ring.from.phone });
-    this.id = ring.call;
-    this.ring = ring;
-    this.ticket = ring.ticket;
-    this.activates = ring.activates === true;
-  }
-
-  /** Believes the ring, or throws: nothing is shown and nothing rings before the caller has proved who he is. */
-  async authenticate() {
-    const { from, blob, media, lifetime } = this.ring;
-    await this.meet(from);
-    const keys = this.list.devices.get(from.device);
-    if (!keys || media !== MEDIA) throw new Untrusted("The calling device isn't on its account's list.");
-    const bound = prologue({ call: this.id, caller: this.end(from.device), callee: this.identity.party, media, lifetime });
-    this.#responder = await Responder.begin({ prologue: bound, own: this.identity.keys.exchange });
-    const first = await this.#responder.readFirst(fromB64(blob));
-    if (toB64(first.remoteStatic) !== keys.x25519) throw new Untrusted("The caller's key isn't his device's.");
-    if (unpad(first.payload).media !== media) throw new Untrusted("The call asks for other media than it says.");
-    if (this.peer.standing !== "key_changed") await this.remember();
-  }
-
-  async ringing() {
-    this.become("incoming");
-    await this.signaling.request("ringing", { call: this.id }).catch((problem) => this.failFor(problem));
-  }
-
-  /** The user's tap. The offer is made only now, so nobody learns this machine's addresses from a ring. */
-  async answer() {
-    if (this.state !== "incoming") return;
-    this.become("answering");
-    try {
-      this.source = await Source.open(this.tone);
-      if (this.over) return this.source.close();
-      this.openLink(this.ring.ice_servers ?? []);
-      const offer = await this.link.offer();
-      const session = await this.#responder.writeSecond(pad(offer));
-      this.keep(session, "r");
-      await this.signaling.request("accept", { call: this.id, blob: toB64(session.message) });
-      this.become("connecting");
-    } catch (error) {
-      this.failFor(error);
-    }
-    return undefined;
-  }
-
-  async relayed({ blob }) {
-    if (!this.transport || this.over) return;
-    try {
-      const said = await this.transport.open(fromB64(blob));
-      if (said?.t !== "answer" || this.answered) return;
-      this.answered = true;
-      await this.link.takeAnswer(said.session);
-    } catch (error) {
-      this.failFor(error);
-    }
-  }
-
-  hangUp() {
-    if (this.over) return;
-    const ringing = this.state === "incoming";
-    if (ringing) this.signaling.request("decline", { call: this.id }).catch(() => {});
-    else this.tellHangUp();
-    this.finish({ reason: ringing ? "declined" : "hangup", by: "me" });
   }
 }

@@ -83,7 +83,7 @@ const KINDS = {
 };
 
 function updateRecent(element, phone) {
-  const shown = phone.recent.slice(0, SHOWN_CALLS);
+  const shown = phone.recents.list.slice(0, SHOWN_CALLS);
   const key = shown.map(({ id }) => id).join();
   if (element.dataset.key === key) {
     shown.forEach(({ at }, index) => {

@@ -1,10 +1,11 @@
 // The phone as a whole: one identity, one socket, at most one call, and what its person should see (`view`).
 
-import { IncomingCall, OutgoingCall } from "./call.js";
 import { callingOf } from "./features.js";
+import { IncomingCall } from "./incoming.js";
+import { OutgoingCall } from "./outgoing.js";
+import { Recents } from "./recents.js";
 import { Identity, ask } from "./registration.js";
 import { Signaling } from "./signaling.js";
-import { MISSED_REASONS } from "./words.js";
 
 const GLARE_MS = 10_000;
 const FEED_MS = 2000; // by then every edge knows of a grant
@@ -23,7 +24,7 @@ export class Phone {
     this.displaced = false;
     this.calling = null; // what the call button may offer
     this.granted = null;
-    this.recent = [];
+    this.recents = new Recents(store);
     this.lastRefusal = null;
     this.heldRing = null;
     this.consent = null;
@@ -35,7 +36,7 @@ export class Phone {
   }
 
   async start() {
-    this.recent = await this.#recentCalls();
+    await this.recents.load();
     setInterval(() => this.#lookAgain(), LOOK_AGAIN_MS);
     if (await this.identity.load()) await this.#goOnline();
     this.changed();
@@ -158,7 +159,8 @@ export class Phone {
         if (this.heldRing?.call === event.call) this.heldRing = null;
         return mine?.finish({ reason: event.reason, cause: event.cause, words: event.words });
       case "missed":
-        return this.#missed(event);
+        await this.recents.keepMissed(event);
+        return this.changed();
       case "grant":
         return this.#grant(event);
       case "features":
@@ -201,7 +203,8 @@ export class Phone {
 
   async #sayBusy(event) {
     await this.signaling.request("busy", { call: event.call }).catch(() => {});
-    await this.#missed(event);
+    await this.recents.keepMissed(event);
+    this.changed();
   }
 
   /** The very person whom we are calling at this moment, before our invite has its answer. */
@@ -274,36 +277,7 @@ export class Phone {
     call.kept = true;
     this.lastRefusal = call.ended.problem ?? this.lastRefusal;
     if (call.ended.problem) this.refreshFeatures();
-    if (call.ended.reason !== "glare_merged") await this.#remember(call);
+    if (call.ended.reason !== "glare_merged") await this.recents.keepCall(call);
     this.changed();
-  }
-
-  async #remember(call) {
-    const seconds = call.connectedAt ? Math.round((call.ended.at - call.connectedAt) / 1000) : null;
-    const missed = call.direction === "in" && !call.connectedAt && !call.ended.by && MISSED_REASONS.has(call.ended.reason);
-    await this.#keep({
-      id: call.id ?? crypto.randomUUID(),
-      direction: call.direction,
-      phone: call.peer.phone,
-      at: call.beganAt,
-      seconds,
-      missed,
-      reason: call.ended.reason,
-    });
-  }
-
-  async #missed({ call, from, age_ms: age = 0 }) {
-    const at = Date.now() - age;
-    await this.#keep({ id: call, direction: "in", phone: from.phone, at, seconds: null, missed: true, reason: "no_answer" });
-    this.changed();
-  }
-
-  async #keep(entry) {
-    await this.store.keepCall(entry);
-    this.recent = await this.#recentCalls();
-  }
-
-  async #recentCalls() {
-    return (await this.store.all("calls")).sort((a, b) => b.at - a.at);
   }
 }

@@ -1,8 +1,5 @@
 // Whole sentences for people: how calls end, why the server says no, how long and how far.
 
-/** Ends after which an unanswered incoming call counts as missed. */
-export const MISSED_REASONS = new Set(["cancelled", "no_answer", "unreachable", "lost"]);
-
 const OUTCOMES = {
   depth: "You were invited yourself a short while ago, and for now only those who had calling before may invite others.",
   window_closed: "Inviting by call is closed at the moment. People who have calling already can be called as always.",

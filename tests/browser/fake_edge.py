@@ -15,6 +15,8 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from calls.rules.blob import unb64
+from calls.rules.devices import BadDeviceList, check_successor, verify
 from tests.browser.chromium import add_phone_files
 
 
@@ -35,12 +37,17 @@ class FakeEdge:
         self.refusal: dict[str, Any] | None = None
         self.calls: dict[str, dict[str, Any]] = {}
         self.seen: list[tuple[str, str]] = []
+        self.expires_in = 900
+        self.refreshes: list[str] = []
+        self.renewals = 0
         self.tamper_relays = False
         self.app = web.Application()
         add_phone_files(self.app)
         self.app.router.add_post("/v1/registration", self.register)
         self.app.router.add_post("/v1/registration/verify", self.verify)
+        self.app.router.add_post("/v1/tokens/refresh", self.refresh)
         self.app.router.add_put("/v1/device-list", self.keep_list)
+        self.app.router.add_get("/v1/device-list", self.show_list)
         self.app.router.add_get("/v1/me/features", self.features)
         self.app.router.add_get("/v1/signal", self.signal)
 
@@ -60,13 +67,33 @@ class FakeEdge:
             return web.json_response({"code": "code_wrong", "status": 403, "detail": detail}, status=403)
         person = self.people[body["challenge"]]
         person.device = body["device"]["id"]
-        token = {"access_token": person.subscriber, "expires_in": 900, "refresh_token": person.subscriber}
-        return web.json_response({"subscriber": person.subscriber, "device": person.device, **token})
+        return web.json_response(self.granted(person))
+
+    def granted(self, person: Person) -> dict[str, Any]:
+        refresh = f"{person.subscriber}/{len(self.refreshes)}"
+        token = {"access_token": person.subscriber, "expires_in": self.expires_in, "refresh_token": refresh}
+        return {"subscriber": person.subscriber, "device": person.device, **token}
+
+    async def refresh(self, request: web.Request) -> web.Response:
+        token = (await request.json())["refresh_token"]
+        assert token not in self.refreshes, "a refresh token was spent twice"
+        self.refreshes.append(token)
+        return web.json_response(self.granted(self.person(token.split("/")[0])))
 
     async def keep_list(self, request: web.Request) -> web.Response:
         person = self.person(request.headers["Authorization"].removeprefix("Bearer "))
-        person.published = await request.json()
-        return web.json_response({"epoch": 1})
+        sent = await request.json()
+        listed = verify(unb64(sent["list"]), unb64(sent["signature"]))
+        try:
+            check_successor(listed, unb64(person.published["list"]) if person.published else None)
+        except BadDeviceList as error:
+            return web.json_response({"code": "bad_device_list", "status": 409, "detail": str(error)}, status=409)
+        person.published = sent
+        return web.json_response({"epoch": listed.epoch})
+
+    async def show_list(self, request: web.Request) -> web.Response:
+        person = self.person(request.headers["Authorization"].removeprefix("Bearer "))
+        return web.json_response({"epoch": 1, **(person.published or {})})
 
     async def features(self, request: web.Request) -> web.Response:
         person = self.person(request.headers["Authorization"].removeprefix("Bearer "))
@@ -95,6 +122,7 @@ class FakeEdge:
             if message.type is not WSMsgType.TEXT:
                 break
             frame = json.loads(message.data)
+            self.renewals += frame["k"] == "token"
             if frame["k"] == "req":
                 await self.answer(person, frame)
         return socket

@@ -190,6 +190,29 @@ async def test_python_phone__calls_the_web_phone__each_hears_the_other(
     assert python.seconds_heard(tmp_path / "heard.wav", ALICE_TONE) == 0
 
 
+async def test_window__closed_while_it_rings__turns_nothing_on_and_both_screens_say_why(
+    stack: Stack, context: BrowserContext
+) -> None:
+    alice = await web_phone(stack, context, "alice", ALICE_TONE, enabled=True)
+    bob = await web_phone(stack, context, "bob", BOB_TONE, enabled=False)
+    await alice.call(bob.number)
+    await bob.until("state", "incoming")
+
+    for window in await asyncio.to_thread(stack.operator.all, "windows"):
+        if window["state"] == "open":
+            await asyncio.to_thread(stack.operator.post, f"windows/{window['id']}/close", {"reason": "a test"})
+    await bob.press("Answer")
+
+    for phone in (alice, bob):
+        ended = await phone.until("ended", lambda ended: ended is not None)
+        assert ended == {"reason": "not_activated", "cause": "window_closed"}
+        assert "Calling was not turned on" in await phone.words()
+        assert "window" in await phone.words()
+    await bob.press("Done")
+    assert not await bob.knows("mayCall")
+    await asyncio.to_thread(open_window, stack)
+
+
 async def test_kill__with_a_call_running__ends_it_in_words_on_both_screens(
     stack: Stack, context: BrowserContext
 ) -> None:

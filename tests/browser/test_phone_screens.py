@@ -212,6 +212,39 @@ async def test_number__typed_without_country_code__is_refused_in_words_before_an
     assert scene.edge.people == {}
 
 
+async def test_token__near_its_end__is_renewed_once_and_told_on_the_open_socket(scene: Scene) -> None:
+    scene.edge.expires_in = 3
+    alice = await scene.phone("alice", ALICE, ALICE_TONE)
+
+    await asyncio.sleep(3)
+
+    assert len(scene.edge.refreshes) in (1, 2)
+    assert scene.edge.renewals == len(scene.edge.refreshes)
+    assert await alice.knows("connection") == "online"
+
+
+async def test_compared_contact__with_new_keys__is_called_only_after_the_person_agrees(scene: Scene) -> None:
+    alice, bob = await scene.alice_and_bob()
+    await alice.call(BOB)
+    await bob.until("state", "incoming")
+    await bob.press("Answer")
+    await alice.until("safetyNumber", lambda digits: digits is not None)
+    await alice.press("Safety number")
+    await alice.press("We compared it, it is the same")
+    await alice.press("Hang up")
+    await bob.until("state", "ended")
+    await alice.press("Done")
+    new_bob = await scene.phone("bob with a new phone", BOB, BOB_TONE)
+
+    await alice.call(BOB)
+    await alice.until("ended", {"reason": "keys_changed", "cause": None})
+    assert "The safety number has changed" in await alice.words()
+    assert scene.edge.seen.count((ALICE, "invite")) == 1
+
+    await alice.press("I know, call anyway")
+    await new_bob.until("state", "incoming")
+
+
 async def test_second_window__with_the_same_identity__takes_over_and_the_first_says_so(scene: Scene) -> None:
     first = await scene.phone("alice", ALICE, ALICE_TONE)
 
