@@ -23,7 +23,7 @@ Connect = Callable[[], Awaitable[AsyncConnection[Any]]]
 
 CHANNELS = ("rc:ruleset", "rc:feed")
 DEADLINE = 4.0  # seconds for one look at PostgreSQL
-LONGEST_PAUSE = 5.0  # seconds between tries while a store is away
+LONGEST_PAUSE = 2.0  # seconds between tries while a store is away
 SAVE_PAUSE = 10.0  # seconds between two snapshots of the feed
 PAGE = 5_000
 
