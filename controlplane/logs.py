@@ -20,7 +20,9 @@ HIDDEN_KEYS = frozenset(
 PHONE = re.compile(r"\+\d{7,15}\b")
 BEARER = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]+")
 URL_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):[^@/\s]+@")
-NOISY = {"celery.beat": logging.WARNING, "celery.app.trace": logging.WARNING, "celery.worker.strategy": logging.WARNING}
+NOISY = dict.fromkeys(
+    ("celery.beat", "celery.app.trace", "celery.worker.strategy", "celery.worker.request"), logging.WARNING
+)
 
 
 def redact(text: str) -> str:

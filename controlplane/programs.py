@@ -125,7 +125,7 @@ def own_programs(env: Env, say: Say) -> list[Program]:
     """web, edge, worker, bulk and beat."""
     granian = ["-m", "granian", "--interface", "wsgi", "controlplane.wsgi:application", "--no-access-log"]
     granian += ["--host", env.host, "--port", str(env.console_port), "--workers", "1", "--blocking-threads", "4"]
-    granian += ["--runtime-threads", "1", "--workers-kill-timeout", "3", "--log-level", "warning"]
+    granian += ["--runtime-threads", "1", "--log-level", "warning"]
     schedule = ["--schedule", str(env.data / "run" / "beat"), "--pidfile="]
 
     def web_is_ready(server: Server, age: float) -> bool:

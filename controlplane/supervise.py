@@ -233,7 +233,8 @@ class Supervisor:
 
     def _end(self) -> None:
         """Nothing that we started runs afterwards: our own processes end first, then the stores."""
-        self.log("rollcall", "stopping")
+        if self.watched:
+            self.log("rollcall", "stopping")
         stores = [watched for watched in self.watched.values() if watched.name in {"postgres", "redis"}]
         own = [watched for watched in self.watched.values() if watched not in stores]
         for group, patience in ((own, GRACE), (stores, SERVER_GRACE)):
@@ -249,7 +250,8 @@ class Supervisor:
         if self.control is not None:
             self.control.close()
         (self.env.data / "run" / "processes.json").unlink(missing_ok=True)
-        self.log("rollcall", "stopped")
+        if self.watched:
+            self.log("rollcall", "stopped")
 
     def _write_state(self) -> None:
         """`run/processes.json`, for people and scripts; the control socket knows more."""
