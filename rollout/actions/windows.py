@@ -127,7 +127,7 @@ def close_window(window_id: int, *, actor: Actor, now: datetime, reason: str = "
     Its report is ordered in the same transaction. The ruleset, which only words depend on, is published afterwards.
     Raises `NotFound`.
     """
-    with transaction.atomic():
+    with transaction.atomic(durable=True):  # within somebody else's transaction, the promise could not be kept
         with connection.cursor() as cursor:
             cursor.execute("SELECT closed, cancelled FROM rollout_close_window(%s)", [window_id])
             changed, cancelled = cursor.fetchone()

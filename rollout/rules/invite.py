@@ -5,7 +5,7 @@
 What a caller may learn is about himself and the window only, so every outcome that concerns them comes before every one
 that concerns the callee, and `decide_for_inviter` looks at nothing of the callee but the area: the area comes from the
 number itself, which the caller knows. For somebody unknown it is the number's country or, where that isn't given, the
-inviter's own place (docs/decisions/0020).
+inviter's own place (docs/decisions/0009).
 """
 
 from __future__ import annotations
