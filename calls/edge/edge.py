@@ -149,6 +149,7 @@ class Edge:
         for _ in range(FIRST_EPOCH_TRIES):
             try:
                 self.sockets.epoch = self.placing.epoch = await self.store.epoch()
+                await self.store.warm()
                 break
             except StoreAway:
                 await asyncio.sleep(0.2)

@@ -136,7 +136,10 @@ class Sockets:
         last = hello.get("last_seq", 0) if hello.get("epoch", "") in ("", epoch) else 0
         self.inboxes.sessions[device] = session
         mine.add(session)
-        attached = await self.store.attach(device, session.name, last)
+        try:
+            attached = await self.store.attach(device, session.name, last)
+        except StoreAway:  # connecting again costs a phone more than a second try costs us
+            attached = await self.store.attach(device, session.name, last)
         last = last if last <= attached.seq else 0
         entries = await self.inboxes.late(attached.entries)
         whole = not attached.entries or attached.entries[0].seq == last + 1

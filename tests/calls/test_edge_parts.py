@@ -1,0 +1,221 @@
+"""The edge's smaller parts, one at a time: credentials, tokens, tickets, numbering, records, forms of a call."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from dataclasses import replace
+from typing import Any
+
+import jwt
+import orjson
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+from nacl.secret import SecretBox
+from nacl.signing import SigningKey
+
+from calls.edge.journal import pseudonym
+from calls.edge.limits import FRAMES_BURST, FrameBudget
+from calls.edge.record import call_from_json, call_to_json
+from calls.edge.session import Numbering, event_frame
+from calls.edge.store import Entry
+from calls.edge.tickets import BadTicket, Ticket, unseal
+from calls.edge.tokens import Tokens, bearer
+from calls.rules.call import Answered, Call, Cancelled, Invited, Linked, Rang
+from calls.rules.moves import step
+from calls.turn import CREDENTIAL_SECONDS, ice_servers, user_id
+from controlplane.refusal import NotAuthenticated
+
+NOW = 1_790_000_000
+KEY = b"k" * 32
+
+
+# TURN
+
+
+def test_turn_credential__is_the_hmac_of_its_user_name_and_expires() -> None:
+    (server,) = ice_servers(["turn:relay.example"], "secret", key=KEY, call="c", device="d", now=NOW)
+
+    expiry, uid = server["username"].split(":")
+    expected = base64.b64encode(hmac.new(b"secret", server["username"].encode(), hashlib.sha1).digest()).decode()
+    assert server["credential"] == expected
+    assert int(expiry) == NOW + CREDENTIAL_SECONDS <= NOW + 600
+    assert uid == user_id(KEY, "c:d", NOW)
+
+
+def test_turn_user_id__changes_daily_and_with_the_key() -> None:
+    today = user_id(KEY, "c:d", NOW)
+
+    assert user_id(KEY, "c:d", NOW + 86_400) != today
+    assert user_id(b"x" * 32, "c:d", NOW) != today
+    assert "c:d" not in today
+
+
+@pytest.mark.parametrize(("urls", "secret"), [([], "secret"), (["turn:relay.example"], "")])
+def test_turn__that_is_not_configured__gives_no_server_at_all(urls: list[str], secret: str) -> None:
+    assert ice_servers(urls, secret, key=KEY, call="c", device="d", now=NOW) == []
+
+
+# Tokens
+
+SEED = b"s" * 32
+CLAIMS: dict[str, Any] = {
+    "iss": "rollcall", "sub": "alice", "did": "phone", "iat": NOW, "exp": NOW + 900, "tr": {"country": "DE"},
+    "g": {"voice-calls": {"id": 1, "src": "seed"}}, "fr": ["voice-calls"],
+}  # fmt: skip
+
+
+def tokens() -> Tokens:
+    return Tokens(SigningKey(SEED).verify_key, "kid-1")
+
+
+def minted(*, seed: bytes = SEED, kid: str = "kid-1", **changes: Any) -> str:
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    return jwt.encode({**CLAIMS, **changes}, key, algorithm="EdDSA", headers={"kid": kid})
+
+
+def test_token__minted_by_pyjwt__is_read_with_its_claims() -> None:
+    token = tokens().read(minted(), NOW)
+
+    assert (token.subscriber, token.device, token.traits) == ("alice", "phone", {"country": "DE"})
+    assert token.frozen == {"voice-calls"}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        minted(seed=b"x" * 32),
+        minted(kid="kid-2"),
+        minted(iss="somebody"),
+        minted()[:-4] + "AAAA",
+        jwt.encode(CLAIMS, "s" * 32, algorithm="HS256", headers={"kid": "kid-1"}),
+        "..",
+        "a.b",
+        "é.b.c",
+        minted(sub=None) + ".x",
+    ],
+)
+def test_token__that_is_not_ours__is_refused(raw: str) -> None:
+    with pytest.raises(NotAuthenticated):
+        tokens().read(raw, NOW)
+
+
+def test_token__past_its_time__is_honoured_only_for_the_grace() -> None:
+    reader, raw = tokens(), minted()
+    reader.read(raw, NOW)
+
+    with pytest.raises(NotAuthenticated) as expired:
+        reader.read(raw, NOW + 906)
+    assert expired.value.extra["cause"] == "token_expired"
+    assert reader.read(raw, NOW + 906, grace=60).subscriber == "alice"
+    with pytest.raises(NotAuthenticated):
+        reader.read(raw, NOW + 966, grace=60)
+
+
+@pytest.mark.parametrize("header", [None, "", "Basic abc", "Bearer", "Bearer " + "x" * 20_000])
+def test_bearer__without_a_token__is_refused(header: str | None) -> None:
+    with pytest.raises(NotAuthenticated):
+        bearer(header)
+
+
+# Tickets
+
+
+def ticket() -> Ticket:
+    return Ticket(
+        call="c1", feature="voice-calls", media="audio", area="DE", caller="alice", caller_device="a1",
+        phone="+4930901820", callee="bob", devices=("b1",), activates=True, caller_grant="7", window={"state": "open"},
+        made_at=NOW, epoch="e",
+    )  # fmt: skip
+
+
+def test_ticket__sealed_and_opened_by_its_ends__is_the_same_and_hides_the_number() -> None:
+    box = SecretBox(KEY)
+    sealed = ticket().seal(box)
+
+    assert unseal(box, sealed, "c1", "a1") == unseal(box, sealed, "c1", "b1") == ticket()
+    assert b"+4930901820" not in base64.urlsafe_b64decode(sealed + "==")
+
+
+@pytest.mark.parametrize(("call", "device"), [("c2", "a1"), ("c1", "m1")])
+def test_ticket__for_another_call_or_device__is_refused(call: str, device: str) -> None:
+    box = SecretBox(KEY)
+
+    with pytest.raises(BadTicket):
+        unseal(box, ticket().seal(box), call, device)
+
+
+@given(st.text(max_size=200))
+def test_ticket__of_any_text__is_refused_and_nothing_else(text: str) -> None:
+    with pytest.raises(BadTicket):
+        unseal(SecretBox(KEY), text, "c1", "a1")
+
+
+# Numbers of events
+
+
+def test_numbering__through_a_silence_and_an_emptied_inbox__never_goes_back() -> None:
+    numbers = Numbering()
+    assert [numbers.shown(seq) for seq in (1, 2)] == [1, 2]
+
+    numbers.skew += 1  # one event was told outside the inbox, as number 3
+    assert numbers.shown(3) == 4
+    numbers.until = 3  # and the inbox skipped a number afterwards: its next is 5
+    assert (numbers.shown(5), numbers.stored(5), numbers.stored(4)) == (5, 5, 3)
+
+    emptied = Numbering()
+    emptied.skew = 7
+    assert (emptied.shown(1), emptied.stored(8), emptied.stored(3)) == (8, 1, 0)
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 200))
+def test_numbering__there_and_back__is_the_same(skew: int, until: int, seq: int) -> None:
+    numbers = Numbering()
+    numbers.skew, numbers.until = skew, until
+    seq = seq if seq <= until else seq + skew
+
+    assert numbers.stored(numbers.shown(seq)) == seq
+
+
+def test_event_frame__carries_number_and_age() -> None:
+    frame = event_frame(Entry(4, 1000, b'{"t":"ring","call":"c"}'), 9, 1250)
+
+    assert orjson.loads(frame) == {"k": "ev", "seq": 9, "age_ms": 250, "t": "ring", "call": "c"}
+
+
+def test_frame_budget__lets_a_burst_through_and_then_twenty_a_second() -> None:
+    budget = FrameBudget(0.0)
+
+    assert sum(budget.spend(0.0) for _ in range(FRAMES_BURST + 10)) == FRAMES_BURST
+    assert sum(budget.spend(1.0) for _ in range(100)) == 20
+
+
+# Records
+
+
+def some_calls() -> list[Call]:
+    event = Invited("c1", "voice-calls", "audio", "DE", "alice", "a1", "bob", {"b1": {}, "b2": {}}, pending=False)
+    call, _ = step(None, event, NOW)
+    calls = [call]
+    for happening in (Rang("b1"), Answered("b1", "blob"), Linked("a1"), Linked("b1")):
+        call, _ = step(call, happening, NOW)
+        calls.append(call)
+    calls.append(step(calls[1], Cancelled("a1"), NOW)[0])
+    return [call for call in calls if call is not None]
+
+
+@pytest.mark.parametrize("call", some_calls(), ids=lambda call: str(call.state))
+def test_record__of_every_state__reads_back_as_it_was(call: Call) -> None:
+    assert call_from_json(call_to_json(call)) == call
+    assert call_from_json(call_to_json(replace(call, pending=True, settled=True))).settled
+
+
+def test_pseudonym__of_a_person__is_the_same_for_a_month_only() -> None:
+    first = pseudonym(KEY, "alice", NOW * 1000)
+
+    assert pseudonym(KEY, "alice", NOW * 1000 + 1) == first
+    assert pseudonym(KEY, "alice", (NOW + 40 * 86_400) * 1000) != first
+    assert pseudonym(KEY, "bob", NOW * 1000) != first
