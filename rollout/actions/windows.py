@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from rollout.actions.evidence import count_window
 from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish
 from rollout.errors import FeatureUnknown, WindowNotOpenable
-from rollout.limits import WINDOW_PLACES_MOST
+from rollout.limits import WINDOW_NUMBER_MOST
 from rollout.models import ActivateOn, Area, Feature, Window
 from rollout.models import WindowState as State
 from rollout.rules import window as rule
@@ -50,50 +50,33 @@ def create_window(
     chosen = list(Area.objects.filter(key__in=areas))
     if missing := set(areas) - {area.key for area in chosen}:
         raise NotFound(f"There is no area {', '.join(sorted(missing))}.")
-    if activate_on not in ActivateOn.values:
-        raise BadInput(f"Choose one of {', '.join(ActivateOn.values)}.", path="activate_on")
-    _check_number("places", places, 1)
-    _check_number("quota", quota, 0)
-    _check_number("root_budget", root_budget, 0)
-    _check_number("min_grant_age_seconds", min_grant_age_seconds, 0)
-    if depth_limit is not None:
-        _check_number("depth_limit", depth_limit, 0)
-    if closes_at is not None and closes_at <= now:
-        raise BadInput("A window closes in the future.", path="closes_at")
-    window = Window(
-        feature=owner,
-        name=name.strip()[:100] or f"Window of {now:%d %B %Y}",
-        question=question,
-        test=test,
-        activate_on=activate_on,
-        quota=quota,
-        depth_limit=depth_limit,
-        places=places,
-        root_budget=root_budget,
-        min_grant_age_seconds=min_grant_age_seconds,
-        closes_at=closes_at,
-    )
-    window.save()
-    window.areas.set(chosen)
-    detail = {
-        "feature": feature,
-        "areas": sorted(areas),
-        "activate_on": activate_on,
+    numbers = {
         "quota": quota,
         "depth_limit": depth_limit,
         "places": places,
         "root_budget": root_budget,
         "min_grant_age_seconds": min_grant_age_seconds,
-        "closes_at": closes_at,
-        "test": test,
     }
+    _check(activate_on, numbers, closes_at, now)
+    terms: dict[str, Any] = {**numbers, "test": test, "activate_on": activate_on, "closes_at": closes_at}
+    title = name.strip()[:100] or f"Window of {now:%d %B %Y}"
+    window = Window(feature=owner, name=title, question=question, **terms)
+    window.save()
+    window.areas.set(chosen)
+    detail = {"feature": feature, "areas": sorted(areas), **terms}
     record("window.created", subject=_subject(window), actor=actor, now=now, reason=reason, detail=detail)
     return window
 
 
-def _check_number(field: str, value: int, least: int) -> None:
-    if not least <= value <= WINDOW_PLACES_MOST:
-        raise BadInput(f"Give a number from {least} to {WINDOW_PLACES_MOST:,}.", path=field)
+def _check(activate_on: str, numbers: Mapping[str, int | None], closes_at: datetime | None, now: datetime) -> None:
+    if activate_on not in ActivateOn.values:
+        raise BadInput(f"Choose one of {', '.join(ActivateOn.values)}.", path="activate_on")
+    for field, value in numbers.items():
+        least = 1 if field == "places" else 0
+        if value is not None and not least <= value <= WINDOW_NUMBER_MOST:
+            raise BadInput(f"Give a number from {least} to {WINDOW_NUMBER_MOST:,}.", path=field)
+    if closes_at is not None and closes_at <= now:
+        raise BadInput("A window closes in the future.", path="closes_at")
 
 
 @transaction.atomic
