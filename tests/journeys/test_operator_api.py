@@ -16,7 +16,7 @@ from rollout.models import Area, CallEvidence, Feature, Grant, Wave, Window
 from tests import builders, operators
 from tests.operators import Api
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -312,7 +312,7 @@ READS = ["features", "windows", "waves", "areas", "grants", "subscribers", "audi
          "deployment", "audit/verify"]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", VERBS + ["features", "areas", "grants", "subscribers", "keys", "windows", "waves"])
+@pytest.mark.parametrize("path", [*VERBS, "features", "areas", "grants", "subscribers", "keys", "windows", "waves"])
 def test_reading_key__tries_to_act__is_refused(path):
     operators.feature()
 

@@ -245,7 +245,7 @@ async def test_edge_killed__while_it_rings__phones_come_back_and_the_same_two_ca
     port = unused_port()
     values = {
         **stage.environment, "PORT": str(port), "CONSOLE_PORT": str(unused_port()), "POLL_SECONDS": "0.1",
-        "ROLLCALL_SECRET": settings.ENV.secret.hex(), "ROLLCALL_DATA": str(tmp_path), "RING_SECONDS": "3",
+        "ROLLCALL_SECRET": settings.ENV.secret.hex(), "ROLLCALL_DATA": str(tmp_path),
     }  # fmt: skip
 
     async def start() -> subprocess.Popen[bytes]:
