@@ -100,9 +100,9 @@ class FakeEdge:
         words = "It was turned on for you." if person.enabled else "Somebody who has it can turn it on by calling you."
         feature = {
             "key": "voice-calls",
-            "value": person.enabled,
+            "enabled": person.enabled,
             "words": words,
-            "invites": {"left": 3, "next_at": None},
+            "invites": {"left": 3, "words": "Call somebody who doesn't have it: 3 more people can join."},
         }
         return web.json_response({"features": [feature]})
 

@@ -70,6 +70,9 @@ async def test_call__alice_calls_bob_who_answers__each_hears_the_other_and_not_h
 
     await alice.press("Hang up")
     assert await bob.until("ended", lambda ended: ended is not None) == {"reason": "hangup", "cause": None}
+    await bob.press("Done")
+    await bob.until("mayCall", True)
+    assert "3 more people can join" in await bob.words()
     assert scene.edge.seen.count((ALICE, "connected")) == scene.edge.seen.count((BOB, "connected")) == 1
     assert alice.errors == bob.errors == []
 
