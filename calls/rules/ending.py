@@ -104,4 +104,4 @@ UNHEARD = frozenset({Reason.ANSWERED_ELSEWHERE, Reason.DECLINED, Reason.BUSY, Re
 def words(reason: Reason, cause: str | None) -> str:
     """One or two whole sentences for a person: what happened and, where something can be done, what."""
     sentence = ENDINGS[reason].words
-    return f"{sentence} {CAUSES[cause]}" if cause in CAUSES else sentence
+    return f"{sentence} {CAUSES[cause]}" if cause is not None and cause in CAUSES else sentence
