@@ -24,9 +24,10 @@ from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish
 from rollout.errors import FeatureUnknown, WaveNotMovable
 from rollout.limits import WAVE_BATCH, WAVE_BATCHES_PER_RUN, WAVES_PER_FEATURE
-from rollout.models import MILLION, Area, Audience, Feature, Grant, Switch, Wave, WaveState
+from rollout.models import Area, Audience, Feature, Grant, Switch, Wave, WaveState
 from rollout.rules import feature as feature_rule
 from rollout.rules.audience import compile_any_of, compile_audiences, parse_any_of
+from rollout.rules.bucket import MILLION
 from rollout.rules.clause import Test
 from rollout.rules.controller import portion
 from rollout.rules.reading import Invalid

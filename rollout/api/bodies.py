@@ -9,7 +9,6 @@ from rest_framework import serializers
 
 from controlplane.api.bodies import Body, ReasonBody
 from rollout.models import (
-    MILLION,
     Access,
     ActivateOn,
     Area,
@@ -21,6 +20,7 @@ from rollout.models import (
     Wave,
     Window,
 )
+from rollout.rules.bucket import MILLION
 
 KEY = r"\A[a-z0-9._-]{1,64}\Z"
 PPM = {"min_value": 0, "max_value": MILLION}

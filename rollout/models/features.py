@@ -1,0 +1,102 @@
+"""What can be switched on, for whom, and the signed rulesets that say so."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Switch(models.TextChoices):
+    OFF = "off", "Off: no new calls, running ones finish"
+    ON = "on", "On"
+    KILLED = "killed", "Killed: stopped for everybody"
+
+
+class Access(models.TextChoices):
+    GRANTED = "granted", "Granted: holders of a live grant"
+    RULES = "rules", "Rules: the rules decide"
+    EVERYONE = "everyone", "Everyone: launched"
+
+
+class FeatureKind(models.TextChoices):
+    BOOLEAN = "boolean"
+    STRING = "string"
+    INTEGER = "integer"
+    FLOAT = "float"
+    OBJECT = "object"
+
+
+class Feature(models.Model):
+    """Something an operator can switch on for people. `variants` maps names to values of the feature's kind."""
+
+    key = models.CharField(
+        max_length=64, unique=True, validators=[RegexValidator(r"\A[a-z0-9._-]{1,64}\Z", "Use a-z, 0-9, dot, _ and -.")]
+    )
+    name = models.CharField(max_length=100)
+    description = models.TextField(blank=True, default="")
+    owner = models.CharField(max_length=100, blank=True, default="")
+    tags = ArrayField(models.CharField(max_length=32), default=list, blank=True)
+    kind = models.CharField(max_length=8, choices=FeatureKind.choices, default=FeatureKind.BOOLEAN)
+    salt = models.CharField(max_length=32, editable=False)
+    switch = models.CharField(max_length=8, choices=Switch.choices, default=Switch.OFF)
+    killed_from = models.CharField(
+        max_length=8,
+        choices=Switch.choices,
+        blank=True,
+        default="",
+        editable=False,
+        help_text="What un-killing restores",
+    )
+    access = models.CharField(max_length=8, choices=Access.choices, default=Access.GRANTED)
+    requirements = models.JSONField(default=dict, blank=True)
+    prerequisites = ArrayField(models.CharField(max_length=64), default=list, blank=True)
+    rules = models.JSONField(default=list, blank=True)
+    variants = models.JSONField(default=dict, blank=True)
+    default_variant = models.CharField(max_length=64, default="on")
+    off_variant = models.CharField(max_length=64, default="off")
+    visible_to_phones = models.BooleanField(default=False)
+    stop_calls_before = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Calls that began before this are ended"
+    )
+    revision = models.PositiveIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["key"]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Audience(models.Model):
+    """A reusable set of people: ANY of several lists of clauses, each list joined by AND."""
+
+    key = models.CharField(max_length=64, unique=True, validators=[RegexValidator(r"\A[a-z0-9._-]{1,64}\Z")])
+    name = models.CharField(max_length=100)
+    any_of = models.JSONField(default=list, help_text="[[clause, clause], [clause]]")
+
+    class Meta:
+        ordering = ["key"]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Ruleset(models.Model):
+    """One published version of all features and audiences: canonical JSON and its Ed25519 signature. Never changed."""
+
+    version = models.BigAutoField(primary_key=True)
+    body = models.BinaryField()
+    signature = models.BinaryField()
+    key_id = models.CharField(max_length=16)
+    published_at = models.DateTimeField()
+    published_by = models.CharField(max_length=150)
+    note = models.CharField(max_length=200, blank=True, default="")
+
+    class Meta:
+        ordering = ["-version"]
+
+    def __str__(self) -> str:
+        return f"ruleset {self.version}"
