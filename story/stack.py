@@ -21,6 +21,8 @@ MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 # What --fast shortens in a stack of its own, in seconds; each is a setting of the deployment.
 FAST_SETTINGS = {"RING_SECONDS": "8", "EDGE_REPORT_SECONDS": "0.5"}
 START_SECONDS = 120
+# What would lead a stack of the story's own to somebody else's stores or addresses.
+OF_OTHERS = {"DATABASE_URL", "REDIS_URL", "ROLLCALL_SECRET", "ROLLCALL_PUBLIC_URL", "ROLLCALL_HOST"}
 
 
 class NoStack(Exception):
@@ -89,7 +91,7 @@ class Stack:
         self.folder, self.data = self.data, self.data / "data"
         self.process = subprocess.Popen(
             [sys.executable, str(MANAGE), "run"],
-            env={**os.environ, **settings},
+            env={name: value for name, value in os.environ.items() if name not in OF_OTHERS} | settings,
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=subprocess.STDOUT,

@@ -22,7 +22,7 @@ FORBIDDEN = {
     "calls/phone": ("django", "rest_framework", "rollout"),
 }
 IMPURE_MODULES = ("django", "time", "random", "secrets", "os", "socket", "asyncio", "aiohttp", "redis", "psycopg")
-IMPURE_CALLS = {"now", "today", "utcnow", "time", "time_ns", "monotonic", "random", "urandom", "token_bytes", "open"}
+IMPURE_CALLS = {"now", "today", "utcnow", "time", "time_ns", "monotonic", "random", "urandom", "token_bytes"}
 WRITES = {"save", "delete", "create", "bulk_create", "bulk_update", "update_or_create", "get_or_create", "truncate"}
 # Folders and files whose job is to write rows, apart from */actions*.
 WRITERS = ("migrations", "actions", "actions.py", "record.py", "seal.py")
@@ -64,7 +64,7 @@ def impurities(path: Path) -> list[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if called in IMPURE_CALLS:
+            if called in IMPURE_CALLS or ast.unparse(node.func) == "open":
                 faults.append(f"{path}:{node.lineno} calls {called}()")
     return faults
 
@@ -100,7 +100,8 @@ def test_rows__are_written__only_in_actions() -> None:
     edges = [
         path
         for path in sources("controlplane", "rollout", "calls")
-        if not any(part in WRITERS for part in path.relative_to(ROOT).parts)
+        # A phone keeps files of its own, and reaches no database.
+        if not any(part in (*WRITERS, "phone") for part in path.relative_to(ROOT).parts)
     ]
 
     assert [fault for path in edges for fault in writes(path)] == []
