@@ -47,8 +47,8 @@ class Stage:
         return settings.KEYS.unseal_phone(bytes(getattr(self.launch, name).phone_sealed))
 
 
-def add_phone(person: Subscriber) -> Device:
-    device = builders.device(person)
+def add_phone(person: Subscriber, **fields: Any) -> Device:
+    device = builders.device(person, **fields)
     body = json.dumps({"devices": [{"id": str(device.id)}], "epoch": 1}).encode()
     DeviceList.objects.create(subscriber=person, epoch=1, body=body, signature=b"s" * 64, account_key=b"k" * 32)
     return device

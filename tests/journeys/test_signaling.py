@@ -277,18 +277,24 @@ async def test_load__of_an_area__is_reported_with_its_calls(stage: Stage) -> Non
 async def test_refusals__about_the_callee__are_the_same_bytes_whatever_the_cause(stage: Stage) -> None:
     def prepare_causes() -> dict[str, str]:
         from controlplane.accounts.models import Block, Subscriber
+        from rollout.actions.rulesets import publish
+        from rollout.models import Feature
         from tests import builders
         from tests.journeys.signaling import add_phone
 
         causes = {"unknown": "+4930901899999"}
         blocked, opted_out, enabled_blocked, no_device, old = cast.people(5)
-        for person in (blocked, opted_out, enabled_blocked, old):
+        for person in (blocked, opted_out, enabled_blocked):
             add_phone(person)
+        add_phone(old, app_version="1.0.0")
+        Feature.objects.update(requirements={"platforms": {"android": {"app": "2.0.0"}}})
+        publish(cast.OPERATOR, timezone.now())
         Block.objects.create(blocker=blocked, blocked=stage.launch.alice)
         Block.objects.create(blocker=enabled_blocked, blocked=stage.launch.alice)
         cast.grant(stage.launch.feature, enabled_blocked)
         Subscriber.objects.filter(id=opted_out.id).update(accepts_invites=False)
         named = {"blocked": blocked, "opted_out": opted_out, "enabled_blocked": enabled_blocked, "no_device": no_device}
+        named["ineligible"] = old
         for name, person in named.items():
             causes[name] = builders.settings.KEYS.unseal_phone(bytes(person.phone_sealed))
         return causes
@@ -310,7 +316,7 @@ async def test_refusals__about_the_callee__are_the_same_bytes_whatever_the_cause
         assert (problem["window"], problem["invite"], problem["retry_at"]) == ({"state": "open"}, "ok", None)
         await until(lambda: not edge.arbiter._tasks)
         recorded = await rows(lambda: sorted(row.detail["cause"] for row in Refusal.objects.all()))
-        assert recorded == ["blocked", "blocked", "no_device", "no_invites", "unknown"]
+        assert recorded == ["blocked", "blocked", "no_device", "no_invites", "unknown", "update_required"]
 
 
 async def test_caller__who_may_not_invite_deeper__learns_it_alike_for_everybody(stage: Stage) -> None:

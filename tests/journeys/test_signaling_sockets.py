@@ -347,3 +347,17 @@ async def test_edge__that_stops__tells_its_phones_to_come_back(stage: Stage) -> 
         assert await alice.closed() == 1012
         assert alice.bye is not None
         assert alice.bye["code"] == "try_again"
+
+
+async def test_fragments__without_end__are_cut_off_at_the_frame_s_limit(stage: Stage) -> None:
+    async with running_edge(stage) as edge, phones(stage, edge, "alice") as (alice,):
+        assert alice.socket is not None
+        transport = alice.socket._writer.transport
+        mask = b"\x00\x00\x00\x00"
+        piece = bytes([0x80 | 126]) + (1000).to_bytes(2, "big") + mask + b"x" * 1000
+        transport.write(b"\x01" + piece)  # text, not final
+        for _ in range(80):
+            transport.write(b"\x00" + piece)  # continuation, never final
+            await asyncio.sleep(0)
+
+        assert await alice.closed() == 1009
