@@ -1,0 +1,264 @@
+"""Acting in the console: each verb shows what it will do, does it once asked, and says so; refusals change nothing."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.messages import get_messages
+
+from controlplane.accounts.models import ApiKey
+from controlplane.audit.models import AuditEntry
+from rollout.models import Area, Feature, Grant, Ruleset, Wave, Window
+from tests import builders, operators
+from tests.operators import signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client():
+    return signed_in("operator")
+
+
+def do(client, kind, thing, verb, **data):
+    return client.post(f"/console/do/{kind}/{thing.pk}/{verb}/", data)
+
+
+def said(answer):
+    return " ".join(str(message) for message in get_messages(answer.wsgi_request))
+
+
+VERBS = [
+    ({"on": False}, "on", {"reason": "Go."}, "on", "is on"),
+    ({}, "off", {}, "off", "is off"),
+    ({}, "kill", {"end_calls": "no"}, "killed", "is killed"),
+]
+
+
+@pytest.mark.parametrize(("made", "verb", "data", "switch", "words"), VERBS)
+def test_feature_verb__confirmed__acts_and_says_so(client, made, verb, data, switch, words):
+    feature = operators.feature(**made)
+
+    shown = client.get(f"/console/do/feature/{feature.pk}/{verb}/")
+    answer = do(client, "feature", feature, verb, **data)
+
+    assert shown.status_code == 200
+    assert answer.status_code == 302
+    feature.refresh_from_db()
+    assert feature.switch == switch
+    assert words in said(answer)
+    assert "/console/do/feature/" in said(answer)  # a way back
+    assert AuditEntry.objects.latest("id").actor == "operator"
+
+
+def test_kill__also_ending_calls__marks_the_time(client):
+    feature = operators.feature()
+
+    do(client, "feature", feature, "kill", end_calls="yes", reason="Something burns.")
+    feature.refresh_from_db()
+    assert feature.stop_calls_before is not None
+    do(client, "feature", feature, "unkill", reason="It is out.")
+
+    feature.refresh_from_db()
+    assert feature.switch == "on"
+
+
+def test_launch_and_access__with_a_reason__change_who_has_it(client):
+    feature = operators.feature()
+
+    do(client, "feature", feature, "launch", reason="The day has come.")
+    feature.refresh_from_db()
+    assert feature.access == "everyone"
+    do(client, "feature", feature, "access", access="granted", reason="Not yet.")
+
+    feature.refresh_from_db()
+    assert feature.access == "granted"
+
+
+@pytest.mark.parametrize("verb", ["on", "launch"])
+def test_widening_verb__without_a_reason__changes_nothing(client, verb):
+    feature = operators.feature(on=False)
+
+    answer = do(client, "feature", feature, verb)
+
+    assert answer.status_code == 200
+    assert "This field is required" in answer.content.decode()
+    feature.refresh_from_db()
+    assert (feature.switch, feature.access) == ("off", "granted")
+
+
+def test_verb__asked_for_by_get__changes_nothing(client):
+    feature = operators.feature()
+
+    client.get(f"/console/do/feature/{feature.pk}/kill/")
+
+    feature.refresh_from_db()
+    assert feature.switch == "on"
+
+
+def test_verb__that_is_not_possible_any_more__says_so(client):
+    feature = operators.feature()
+    do(client, "feature", feature, "off")
+
+    answer = do(client, "feature", feature, "off")
+
+    assert answer.status_code == 409
+    assert "This is not possible any more" in answer.content.decode()
+
+
+@pytest.mark.parametrize("role", ["viewer", "auditor"])
+def test_verb__by_somebody_who_only_looks__is_refused(role):
+    feature = operators.feature()
+
+    answer = do(signed_in(role), "feature", feature, "kill", end_calls="yes")
+
+    assert answer.status_code == 403
+    feature.refresh_from_db()
+    assert feature.switch == "on"
+
+
+def test_verb__without_signing_in__leads_to_the_login(client):
+    feature = operators.feature()
+    client.logout()
+
+    assert "/login/" in do(client, "feature", feature, "kill").headers["Location"]
+
+
+def test_verb__asked_to_return_elsewhere__stays_on_this_site(client):
+    feature = operators.feature()
+
+    answer = do(client, "feature", feature, "off", next="https://mallory.example/")
+
+    assert answer.headers["Location"] == f"/console/rollout/feature/{feature.pk}/change/"
+
+
+def test_verb__in_the_dialog__tells_the_page_where_to_go(client):
+    feature = operators.feature()
+
+    answer = client.post(
+        f"/console/do/feature/{feature.pk}/off/", {"next": "/console/"}, headers={"HX-Request": "true"}
+    )
+
+    assert (answer.status_code, answer["HX-Redirect"]) == (204, "/console/")
+
+
+# fmt: off
+WINDOW = {"name": "Saturday test", "question": "", "activate_on": "answered", "quota": 5, "places": 10,
+          "root_budget": 10, "min_grant_age_seconds": 0, "closes_at_0": "", "closes_at_1": "", "depth_limit": ""}
+# fmt: on
+
+
+def test_window__made_opened_and_closed__goes_through_its_states(client):
+    feature = operators.feature()
+
+    made = client.post("/console/rollout/window/add/", {**WINDOW, "feature": feature.pk, "why": "A first try."})
+    assert made.status_code == 302, made.context["errors"]
+    window = Window.objects.get()
+    assert (window.state, window.places) == ("scheduled", 10)
+    page = client.get(f"/console/rollout/window/{window.pk}/change/").content.decode()
+    assert f"/console/do/window/{window.pk}/open/" in page
+    do(client, "window", window, "open", reason="Now.")
+    window.refresh_from_db()
+    assert window.state == "open"
+    do(client, "window", window, "close")
+
+    window.refresh_from_db()
+    assert window.state == "closed"
+
+
+def test_wave__made_opened_held_and_resumed__goes_through_its_states(client):
+    feature = operators.feature()
+
+    terms = {"feature": feature.pk, "name": "Android", "any_of": "[]", "share_ppm": 1_000_000, "why": "Next."}
+    assert client.post("/console/rollout/wave/add/", terms).status_code == 302
+    wave = Wave.objects.get()
+    states = []
+    for verb in ("open", "hold", "resume"):
+        do(client, "wave", wave, verb, reason="Testing.")
+        wave.refresh_from_db()
+        states.append(wave.state)
+
+    assert states == ["open", "held", "open"]
+
+
+def test_wave__with_a_clause_that_can_not_be__is_refused_above_the_form(client):
+    feature = operators.feature()
+
+    terms = {"feature": feature.pk, "name": "A", "any_of": '[[{"trait": "country"}]]', "share_ppm": 10}
+    answer = client.post("/console/rollout/wave/add/", terms, follow=True)
+
+    assert not Wave.objects.exists()
+    assert "any_of" in said(answer)
+
+
+def test_feature__made_and_changed__publishes_a_ruleset(client):
+    terms = {"key": "video", "name": "Video", "description": "", "owner": "", "requirements": "{}", "prerequisites": "",
+             "rules": "[]", "kind": "boolean", "variants": '{"on": true, "off": false}', "default_variant": "on",
+             "off_variant": "off"}  # fmt: skip
+    made = client.post("/console/rollout/feature/add/", terms)
+    assert made.status_code == 302, made.context["errors"]
+    version = Ruleset.objects.latest("version").version
+    feature = Feature.objects.get()
+
+    changed = {**terms, "visible_to_phones": "on", "why": "We announce it."}
+    client.post(f"/console/rollout/feature/{feature.pk}/change/", changed)
+
+    feature.refresh_from_db()
+    assert feature.visible_to_phones
+    assert Ruleset.objects.latest("version").version > version
+    assert AuditEntry.objects.latest("id").reason == "We announce it."
+
+
+def test_area__with_its_capacity_changed__keeps_who_belongs_to_it(client):
+    area = operators.area()
+    terms = {"name": "Germany", "countries": "DE", "carriers": "", "capacity_calls": 50, "hold_above_ppm": 800_000,
+             "resume_below_ppm": 640_000, "activations_per_minute": 1000, "tick_seconds": 15,
+             "stale_seconds": 45}  # fmt: skip
+
+    client.post(f"/console/rollout/area/{area.pk}/change/", terms)
+
+    area.refresh_from_db()
+    assert (area.capacity_calls, area.countries) == (50, ["DE"])
+    refused = client.post(
+        f"/console/rollout/area/{area.pk}/change/", {**terms, "resume_below_ppm": 900_000}, follow=True
+    )
+    assert "must resume below" in refused.content.decode() or "area_resumes_below_hold" in refused.content.decode()
+    assert Area.objects.get().resume_below_ppm == 640_000
+
+
+def test_people__granted_by_number__have_it_and_can_lose_it_again(client):
+    feature = operators.feature()
+    number = builders.phone_number()
+    bob = builders.subscriber(phone=number, name="bob")
+
+    answer = client.post("/console/grant/", {"feature": "voice-calls", "people": number, "reason": "The first."})
+    grant = Grant.objects.get(subscriber=bob)
+    assert answer.headers["Location"] == f"/console/rollout/feature/{feature.pk}/change/"
+    assert "1 person has it from now on" in said(answer)
+    do(client, "grant", grant, "revoke", reason="A mistake.")
+
+    grant.refresh_from_db()
+    assert grant.state == "revoked"
+
+
+def test_people__one_of_them_unknown__grants_nobody(client):
+    operators.feature()
+    bob = builders.subscriber()
+
+    answer = client.post(
+        "/console/grant/", {"feature": "voice-calls", "people": f"{bob.pk}\n+493090182099", "reason": "x"}
+    )
+
+    assert "registered" in answer.content.decode()
+    assert not Grant.objects.exists()
+
+
+def test_api_key__made_and_revoked__is_shown_once(client):
+    answer = client.post("/console/keys/new/", {"name": "backend", "scopes": ["read"]})
+    key = ApiKey.objects.get(name="backend")
+
+    assert f"{key.prefix}" in answer.content.decode()
+    assert key.prefix not in client.get("/console/keys/new/").content.decode()
+    do(client, "key", key, "revoke", reason="Lost.")
+
+    key.refresh_from_db()
+    assert key.revoked_at is not None
