@@ -11,7 +11,7 @@ from django.db import connection
 
 T = TypeVar("T")
 
-CONNECTIONS = 48  # the embedded PostgreSQL takes 60
+CONNECTIONS = 64  # the embedded PostgreSQL takes 100
 
 
 def at_once(deeds: Sequence[Callable[[], T]]) -> list[T]:
