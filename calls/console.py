@@ -41,7 +41,8 @@ def calls_now(now: datetime) -> CallsNow:
     by_feature = running_by_feature(now)
     recent = CallRecord.objects.filter(created_at__gt=now - LOOK_BACK)
     evidence = CallEvidence.objects.filter(at__gt=now - LOOK_BACK, setup_ms__isnull=False)
-    took = sorted(evidence.values_list("setup_ms", flat=True).order_by("-at")[:5000])
+    newest = evidence.values_list("setup_ms", flat=True).order_by("-at")[:5000]
+    took = sorted(ms for ms in newest if ms is not None)
     endings = recent.exclude(reason="").values("reason").annotate(n=Count("id")).order_by("-n")
     return CallsNow(
         running=sum(by_feature.values()),
@@ -54,7 +55,7 @@ def calls_now(now: datetime) -> CallsNow:
     )
 
 
-def percentile(ordered: Sequence[int | None], per_cent: int) -> int | None:
+def percentile(ordered: Sequence[int], per_cent: int) -> int | None:
     """The smallest value that `per_cent` of all do not exceed (nearest rank); None of nothing."""
     if not ordered:
         return None

@@ -1,4 +1,4 @@
-"""The verbs of features, windows, waves and grants as the console offers them: what each does, in words, and its action.
+"""The verbs of features, windows, waves and grants as the console offers them: what each does, and its action.
 
 An edge: each verb reads a form, calls one action and says what happened.
 """
@@ -38,6 +38,7 @@ class WideningForm(ReasonForm):
 
 
 class KillForm(ReasonForm):
+    field_order = ("end_calls", "reason")
     end_calls = forms.TypedChoiceField(
         label="What happens to running calls",
         choices=[("no", "They may finish: only stop new calls"), ("yes", "End them too")],
@@ -48,6 +49,7 @@ class KillForm(ReasonForm):
 
 
 class AccessForm(WideningForm):
+    field_order = ("access", "reason")
     access = forms.ChoiceField(label="Who may have it", choices=Access.choices, widget=forms.RadioSelect)
 
 
@@ -97,22 +99,22 @@ def _preview_off(thing: Feature, running: int) -> list[str]:
 
 def _preview_kill(thing: Feature, running: int) -> list[str]:
     return [
-        "Everybody loses calling at once, on every phone.",
+        "Everybody loses it at once, on every phone.",
         _running(running) or "No call runs right now.",
-        f"{people_words(_holders(thing))} keep their grants: un-killing gives everything back as it was.",
+        f"Grants stay ({people_words(_holders(thing))}): un-killing gives everything back as it was.",
     ]
 
 
 def _preview_on(thing: Feature, running: int) -> list[str]:
     if thing.access == Access.EVERYONE:
-        return ["Everybody eligible can call."]
-    return [f"{people_words(_holders(thing))} can call at once."]
+        return ["Everybody eligible can use it."]
+    return [f"{people_words(_holders(thing))} can use it at once."]
 
 
 def _preview_launch(thing: Feature, running: int) -> list[str]:
     return [
         "Everybody who is eligible has it from now on, and no grant is needed any more.",
-        f"{people_words(_holders(thing))} hold a grant today; their grants stay.",
+        f"Grants stay as they are ({people_words(_holders(thing))} today), should you ever take the launch back.",
     ]
 
 
@@ -126,8 +128,7 @@ FEATURE_VERBS = (
     Verb("off", "Switch off", "narrow", lambda f: f.switch == "on", _preview_off,
          _feature_verb(features.switch_off, "{} is off: no new calls; running ones finish."), undo="on"),
     Verb("unkill", "Un-kill", "widen", lambda f: f.switch == "killed", _preview_on,
-         _feature_verb(features.unkill, "{} is no longer killed: everybody has what they had."), WideningForm,
-         undo="kill"),
+         _feature_verb(features.unkill, "{} is no longer killed: everybody has what they had."), WideningForm),
     Verb("launch", "Launch", "widen", lambda f: f.access != "everyone", _preview_launch,
          _feature_verb(features.launch, "{} is launched: everybody eligible has it."), WideningForm, undo="access"),
     Verb("access", "Access…", "plain", lambda f: True, _preview_access, _set_access, AccessForm),
@@ -139,7 +140,7 @@ def _preview_open_window(thing: Window, running: int) -> list[str]:
     areas = ", ".join(area.key for area in thing.areas.all()) or "all areas"
     depth = "at any depth" if thing.depth_limit is None else f"at most {thing.depth_limit} away from the first inviter"
     return [
-        f"{people_words(_holders(thing.feature))} can bring in others by calling them, in {areas}.",
+        f"Those who have the feature ({people_words(_holders(thing.feature))}) bring in others by calling, in {areas}.",
         f"At most {people_words(thing.places)} in all, {thing.quota} by each inviter, {depth}.",
         f"Somebody comes in when {thing.get_activate_on_display()[0].lower()}{thing.get_activate_on_display()[1:]}.",
     ]
@@ -148,7 +149,7 @@ def _preview_open_window(thing: Window, running: int) -> list[str]:
 def _preview_close_window(thing: Window, running: int) -> list[str]:
     lines = ["Nobody is granted through this window any more. Those who came in keep the feature."]
     if thing.pending:
-        lines.append(f"{calls_words(thing.pending).capitalize()} ringing right now will not activate.")
+        lines.append(f"{calls_words(thing.pending).capitalize()} that ring right now will activate nobody.")
     return [*lines, f"{people_words(thing.used)} came in so far. A closed window can't be opened again."]
 
 

@@ -221,7 +221,7 @@ def invite_roots(feature: Feature, *, limit: int = 50) -> list[tuple[Grant, int]
         .order_by("-n")[:limit]
     )
     sizes = {row["root"]: row["n"] for row in counted}
-    roots = Grant.objects.filter(id__in=sizes).select_related("subscriber")
+    roots = Grant.objects.filter(id__in=[root for root in sizes if root is not None]).select_related("subscriber")
     return sorted(((grant, sizes[grant.pk]) for grant in roots), key=lambda pair: -pair[1])
 
 

@@ -114,7 +114,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class OperatorAdmin(ForAdmins, DjangoUserAdmin):  # type: ignore[type-arg]
+class OperatorAdmin(ForAdmins, DjangoUserAdmin):  # type: ignore[type-arg,misc]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -133,7 +133,7 @@ class OperatorAdmin(ForAdmins, DjangoUserAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Group)
-class RoleAdmin(ForAdmins, DjangoGroupAdmin):
+class RoleAdmin(ForAdmins, DjangoGroupAdmin):  # type: ignore[misc]
     list_display = ("name",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:

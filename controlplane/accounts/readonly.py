@@ -10,7 +10,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from controlplane.accounts.roles import Role, has_role
 
 
-class OnlyShown(ModelAdmin):
+class OnlyShown(ModelAdmin):  # type: ignore[misc]
     """Looked at by the role and nobody less; added, changed and deleted by nobody."""
 
     role: ClassVar[Role] = Role.VIEWER
@@ -34,7 +34,7 @@ class OnlyShown(ModelAdmin):
         return False
 
 
-class OnlyShownInline(TabularInline):
+class OnlyShownInline(TabularInline):  # type: ignore[misc]
     """Rows of another table on the same page, to read."""
 
     extra = 0

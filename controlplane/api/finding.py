@@ -24,7 +24,7 @@ def find_subscriber(named: str, *, path: str = "subscriber") -> Subscriber:
 
 
 def find_subscribers(named: Sequence[str], *, path: str = "subscribers") -> list[Subscriber]:
-    """The subscribers in the order of their names; two queries for any number. Raises `SubscriberUnknown` with a path."""
+    """The subscribers, in the order in which they were named. Raises `SubscriberUnknown` with a path."""
     ids: dict[int, UUID] = {}
     hashes: dict[int, bytes] = {}
     for i, name in enumerate(named):
@@ -42,7 +42,9 @@ def find_subscribers(named: Sequence[str], *, path: str = "subscribers") -> list
         row = by_id.get(ids[i]) if i in ids else by_hash.get(hashes[i])
         if row is None:
             place = f"{path}[{i}]" if len(named) > 1 else path
-            which = f"No subscriber has the id {name}." if i in ids else f"Number {i + 1} of {len(named)} isn't registered."
+            which = (
+                f"No subscriber has the id {name}." if i in ids else f"Number {i + 1} of {len(named)} isn't registered."
+            )
             raise SubscriberUnknown(
                 f"{which} People appear here when they register, or by POST /api/subscribers.", extra={"path": place}
             )

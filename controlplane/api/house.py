@@ -64,7 +64,9 @@ class SubscribersView(APIView):
                 raise BadInput("after must be a subscriber's id.", path="after") from None
         page = list(rows[: limit + 1])
         address = f"{request.build_absolute_uri(request.path)}?limit={limit}&after="
-        return listed(bodies.SubscriberAnswer, page[:limit], address + str(page[limit - 1].pk) if page[limit:] else None)
+        return listed(
+            bodies.SubscriberAnswer, page[:limit], address + str(page[limit - 1].pk) if page[limit:] else None
+        )
 
     @extend_schema(request=bodies.SubscribersBody, responses={201: bodies.ImportedAnswer}, operation_id="import_people")
     def post(self, request: Request) -> Response:

@@ -37,7 +37,7 @@ class ImportedAnswer(Body):
 
 class DeviceShown(Body):
     id = serializers.UUIDField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     platform = serializers.CharField()
     app_version = serializers.CharField()
     os_version = serializers.CharField()
@@ -49,7 +49,7 @@ class DeviceShown(Body):
 class GrantShown(Body):
     id = serializers.IntegerField()
     feature = serializers.CharField(source="feature.key")
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
     state = serializers.CharField()
     depth = serializers.IntegerField()
     granted_at = serializers.DateTimeField()
@@ -66,7 +66,7 @@ class SubscriberDetailAnswer(SubscriberAnswer):
     grants = GrantShown(many=True)
 
     class Meta(SubscriberAnswer.Meta):
-        fields = (*SubscriberAnswer.Meta.fields, "devices", "grants")
+        fields = (*SubscriberAnswer.Meta.fields, "devices", "grants")  # type: ignore[assignment]
 
 
 class KeyBody(ReasonBody):
@@ -87,7 +87,7 @@ class NewKeyAnswer(KeyAnswer):
     key = serializers.CharField(help_text="In clear, this once")
 
     class Meta(KeyAnswer.Meta):
-        fields = (*KeyAnswer.Meta.fields, "key")
+        fields = (*KeyAnswer.Meta.fields, "key")  # type: ignore[assignment]
 
 
 class AuditAnswer(serializers.ModelSerializer[AuditEntry]):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -21,6 +21,7 @@ from rollout.rules.standing import people_words
 
 CHART_SECONDS = 600
 LATE = timedelta(seconds=30)
+MANY_ATTEMPTS = 5
 
 
 def feature_panel(feature: Feature, now: datetime) -> dict[str, Any]:
@@ -141,17 +142,17 @@ def render(request: HttpRequest, kind: str, thing: Any) -> str:
 def needs(features: list[FeatureRow], areas: list[AreaRow], late: int) -> list[tuple[str, str, str, str]]:
     """What needs a person: kind, id, what is wrong, what to do."""
     found = [
-        ("feature", str(row.feature.pk), f"{row.feature.name}: {row.standing.verdict}", row.standing.next)
+        ("feature", str(row.feature.pk), f"{row.feature.name} – {row.standing.verdict}", row.standing.next)
         for row in features
         if row.standing.needs_person
     ]
     found += [
-        ("area", str(row.area.pk), f"{row.area.name}: {row.standing.verdict}", row.standing.next)
+        ("area", str(row.area.pk), f"{row.area.name} – {row.standing.verdict}", row.standing.next)
         for row in areas
         if row.standing.needs_person
     ]
     if late:
-        words = f"{late:,} {'effect waits' if late == 1 else 'effects wait'} in the outbox for more than 30 s."
+        words = f"{late:,} {'effect' if late == 1 else 'effects'} in the outbox could not be delivered yet."
         found.append(("outbox", "", words, "See what the last error says, and whether the worker runs."))
     return found
 
@@ -162,14 +163,14 @@ def overview(now: datetime) -> dict[str, Any]:
     features = feature_rows(now, calls.by_feature)
     areas = area_rows(now)
     waiting = Outbox.objects.filter(delivered_at__isnull=True)
-    late = waiting.filter(due_at__lt=now - LATE).count()
+    late = waiting.filter(Q(due_at__lt=now - LATE) | Q(attempts__gte=MANY_ATTEMPTS)).count()
     subscribers = features[0].subscribers if features else 0
     return {
         "now": now,
         "calls": calls,
         "features": features,
         "areas": areas,
-        "waiting": waiting.filter(due_at__lte=now).count(),
+        "waiting": waiting.filter(Q(due_at__lte=now) | Q(attempts__gt=0)).count(),
         "audit": list(AuditEntry.objects.order_by("-id")[:10]),
         "needs": needs(features, areas, late),
         "subscribers": subscribers,

@@ -70,7 +70,9 @@ def tree(request: HttpRequest) -> HttpResponse:
     keys_known = [key for key, _ in _features()]
     key = request.GET.get("feature") or (keys_known[0] if keys_known else "")
     form = TreeForm({"feature": key, "root": request.GET.get("root", "")} if key else None)
-    refused, branch, inviters, roots = "", None, [], []
+    refused, branch = "", None
+    inviters: list[Grant] = []
+    roots: list[tuple[Grant, int]] = []
     feature = Feature.objects.filter(key=key).first()
     if feature is not None and form.is_valid():
         roots = invite_roots(feature)

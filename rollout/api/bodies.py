@@ -23,7 +23,6 @@ from rollout.models import (
 from rollout.rules.bucket import MILLION
 
 KEY = r"\A[a-z0-9._-]{1,64}\Z"
-PPM = {"min_value": 0, "max_value": MILLION}
 CLAUSES = {
     "type": "array",
     "items": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
@@ -123,7 +122,7 @@ class WaveBody(ReasonBody):
     feature = serializers.CharField(max_length=64, help_text="The key of the feature")
     name = serializers.CharField(max_length=100)
     any_of = AnyOf(required=False, default=list, max_length=64)
-    share_ppm = serializers.IntegerField(required=False, default=MILLION, **PPM)
+    share_ppm = serializers.IntegerField(required=False, default=MILLION, min_value=0, max_value=MILLION)
     position = serializers.IntegerField(required=False, min_value=1, max_value=10_000)
 
 
@@ -151,8 +150,8 @@ class AreaPatch(ReasonBody):
         required=False, child=serializers.RegexField(r"\A\d{3}-\d{2,3}\Z"), max_length=2000, help_text="MCC-MNC"
     )
     capacity_calls = serializers.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
-    hold_above_ppm = serializers.IntegerField(required=False, **PPM)
-    resume_below_ppm = serializers.IntegerField(required=False, **PPM)
+    hold_above_ppm = serializers.IntegerField(required=False, min_value=0, max_value=MILLION)
+    resume_below_ppm = serializers.IntegerField(required=False, min_value=0, max_value=MILLION)
     activations_per_minute = serializers.IntegerField(required=False, min_value=0, max_value=2**31 - 1)
     tick_seconds = serializers.FloatField(required=False, min_value=0.5, max_value=3600)
     stale_seconds = serializers.FloatField(required=False, min_value=0.5, max_value=86_400)
@@ -201,7 +200,7 @@ class GrantAnswer(serializers.ModelSerializer[Grant]):
     subscriber = serializers.UUIDField(source="subscriber_id", allow_null=True)
     window = serializers.IntegerField(source="window_id", allow_null=True)
     wave = serializers.IntegerField(source="wave_id", allow_null=True)
-    parent = serializers.IntegerField(source="parent_id", allow_null=True)
+    parent = serializers.IntegerField(source="parent_id", allow_null=True)  # type: ignore[assignment]
 
     class Meta:
         model = Grant
@@ -220,7 +219,7 @@ class BranchAnswer(Body):
     subscriber = serializers.UUIDField(allow_null=True)
     name = serializers.CharField()
     grant = serializers.IntegerField()
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
     state = serializers.CharField()
     depth = serializers.IntegerField()
     granted_at = serializers.DateTimeField()

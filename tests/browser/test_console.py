@@ -1,4 +1,4 @@
-"""The console in a real Chromium: an operator signs in, acts, and sees what happened; in light and dark, wide and narrow.
+"""The console in a real Chromium: an operator signs in, acts, and sees what happened. In every look and width.
 
 A script error, a refused resource or a page wider than its window fails the test.
 """
@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -56,6 +57,7 @@ class Console:
 @pytest.fixture
 def deployment(monkeypatch: pytest.MonkeyPatch) -> Feature:
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright's own loop runs in this thread
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)  # none outlives the live server
     ensure_roles()
     create_operator("ann", password=PASSWORD, roles=["admin"], actor=TESTS, now=timezone.now())
     feature, area, now = operators.feature(), operators.area(), timezone.now()

@@ -1,4 +1,4 @@
-"""`manage.py demonstrate`: bob's phone waits, and alice's phone calls it. Two real phones, each a process of its own."""
+"""`manage.py demonstrate`: alice's phone calls bob's. Two real phones, each a process of its own."""
 
 from __future__ import annotations
 

@@ -1,0 +1,72 @@
+"""The demonstration's seed: made once, safe to repeat, and only where it was asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import stat
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+
+from controlplane.accounts.models import ApiKey, Subscriber
+from controlplane.actions.demonstration import NotADemonstration, seed
+from controlplane.audit.models import AuditEntry
+from rollout.actions import features
+from rollout.models import Area, Feature, Grant, Window
+from tests.builders import NOON
+from tests.operators import TESTS
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def env(tmp_path):
+    return dataclasses.replace(settings.ENV, data=tmp_path, demonstration=True)
+
+
+def test_seed__on_an_empty_deployment__makes_what_a_first_call_needs(env):
+    seed(env, now=NOON)
+
+    told = json.loads((env.data / "demonstration.json").read_text())
+    assert stat.S_IMODE((env.data / "demonstration.json").stat().st_mode) == 0o600
+    assert User.objects.get(username="operator").check_password(told["console"]["password"])
+    assert [person["name"] for person in told["people"]] == ["alice", "bob", "carol"]
+    feature, window = Feature.objects.get(), Window.objects.get()
+    assert (feature.switch, feature.access, feature.visible_to_phones) == ("on", "granted", True)
+    assert (window.state, window.test) == ("open", True)
+    assert Area.objects.get(key="DE").capacity_calls == 20
+    assert Grant.objects.get().subscriber.name == "alice"
+    assert not AuditEntry.objects.exclude(actor="seed").exists()
+
+
+def test_seed__repeated__changes_nothing_and_keeps_what_somebody_changed(env):
+    first = seed(env, now=NOON).told
+    features.switch_off("voice-calls", actor=TESTS, now=NOON)
+    models = (User, Feature, Window, Area, Grant, Subscriber, ApiKey)
+    before = [model.objects.count() for model in models]
+
+    again = seed(env, now=NOON)
+
+    assert (again.made, again.told) == ([], first)
+    assert [model.objects.count() for model in models] == before
+    assert Feature.objects.get().switch == "off"
+
+
+def test_seed__after_its_file_was_lost__gives_a_new_password_and_key(env):
+    first = seed(env, now=NOON).told
+    (env.data / "demonstration.json").unlink()
+
+    again = seed(env, now=NOON).told
+
+    assert User.objects.get(username="operator").check_password(again["console"]["password"])
+    assert first["api_key"] != again["api_key"]
+
+
+def test_seed__where_it_is_no_demonstration__refuses_and_changes_nothing(env):
+    with pytest.raises(NotADemonstration):
+        seed(dataclasses.replace(env, demonstration=False), now=NOON)
+
+    assert not User.objects.exists()
+    assert not (env.data / "demonstration.json").exists()
