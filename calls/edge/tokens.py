@@ -21,7 +21,7 @@ SKEW_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Whose token it is. `traits`, `grants` and `frozen` are as PLAN's claims tr, g and fr; times in epoch seconds."""
+    """Whose token it is. `traits`, `grants` and `frozen` are the claims tr, g and fr; times in epoch seconds."""
 
     subscriber: str
     device: str
