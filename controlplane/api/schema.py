@@ -33,5 +33,7 @@ def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for method, operation in item.items():
             if method in METHODS:
                 operation["responses"]["default"] = refusal
+                words = operation.get("description", "")
+                operation.setdefault("summary", words.partition("\n")[0].partition(". ")[0].rstrip("."))
                 operation["tags"] = ["phones" if path.startswith("/v1/") else "operators"]
     return result

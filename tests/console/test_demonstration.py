@@ -52,6 +52,7 @@ def test_seed__repeated__changes_nothing_and_keeps_what_somebody_changed(env):
     assert (again.made, again.told) == ([], first)
     assert [model.objects.count() for model in models] == before
     assert Feature.objects.get().switch == "off"
+    assert AuditEntry.objects.latest("id").verb == "feature.switched_off"
 
 
 def test_seed__after_its_file_was_lost__gives_a_new_password_and_key(env):
