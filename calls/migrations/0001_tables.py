@@ -4,37 +4,38 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='CallRecord',
+            name="CallRecord",
             fields=[
-                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
-                ('feature', models.CharField(max_length=64)),
-                ('area', models.CharField(max_length=64)),
-                ('caller', models.BinaryField()),
-                ('callee', models.BinaryField()),
-                ('media', models.CharField(max_length=8)),
-                ('activating', models.BooleanField(db_default=False, default=False)),
-                ('state', models.CharField(max_length=16)),
-                ('reason', models.CharField(blank=True, db_default='', default='', max_length=24)),
-                ('cause', models.CharField(blank=True, db_default='', default='', max_length=32)),
-                ('created_at', models.DateTimeField()),
-                ('rang_at', models.DateTimeField(null=True)),
-                ('accepted_at', models.DateTimeField(null=True)),
-                ('connected_at', models.DateTimeField(null=True)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('version', models.PositiveIntegerField(db_default=0, default=0)),
+                ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ("feature", models.CharField(max_length=64)),
+                ("area", models.CharField(max_length=64)),
+                ("caller", models.BinaryField()),
+                ("callee", models.BinaryField()),
+                ("media", models.CharField(max_length=8)),
+                ("activating", models.BooleanField(db_default=False, default=False)),
+                ("state", models.CharField(max_length=16)),
+                ("reason", models.CharField(blank=True, db_default="", default="", max_length=24)),
+                ("cause", models.CharField(blank=True, db_default="", default="", max_length=32)),
+                ("created_at", models.DateTimeField()),
+                ("rang_at", models.DateTimeField(null=True)),
+                ("accepted_at", models.DateTimeField(null=True)),
+                ("connected_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("version", models.PositiveIntegerField(db_default=0, default=0)),
             ],
             options={
-                'verbose_name': 'call',
-                'ordering': ['-created_at'],
-                'indexes': [models.Index(fields=['-created_at'], name='call_by_time'), models.Index(fields=['area', '-created_at'], name='call_by_area')],
+                "verbose_name": "call",
+                "ordering": ["-created_at"],
+                "indexes": [
+                    models.Index(fields=["-created_at"], name="call_by_time"),
+                    models.Index(fields=["area", "-created_at"], name="call_by_area"),
+                ],
             },
         ),
     ]

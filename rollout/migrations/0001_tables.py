@@ -9,489 +9,853 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_tables'),
+        ("accounts", "0001_tables"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Area',
+            name="Area",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9._-]{1,64}\\Z')])),
-                ('name', models.CharField(max_length=100)),
-                ('countries', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=2), blank=True, default=list, size=None)),
-                ('carriers', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=7), blank=True, default=list, size=None)),
-                ('capacity_calls', models.PositiveIntegerField(help_text='Concurrent calls that this area can carry')),
-                ('hold_above_ppm', models.PositiveIntegerField(default=800000)),
-                ('resume_below_ppm', models.PositiveIntegerField(default=640000)),
-                ('activations_per_minute', models.PositiveIntegerField(default=1000)),
-                ('tick_seconds', models.FloatField(default=15)),
-                ('stale_seconds', models.FloatField(default=45)),
-                ('state', models.CharField(choices=[('ramp', 'Taking people in'), ('hold', 'Held: load is too high'), ('unknown', 'Held: the load is not known')], default='unknown', editable=False, max_length=8)),
-                ('reason', models.TextField(blank=True, default='No measurement has arrived yet.', editable=False)),
-                ('next_tick_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "key",
+                    models.CharField(
+                        max_length=64,
+                        unique=True,
+                        validators=[django.core.validators.RegexValidator("\\A[A-Za-z0-9._-]{1,64}\\Z")],
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "countries",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=2), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "carriers",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=7), blank=True, default=list, size=None
+                    ),
+                ),
+                ("capacity_calls", models.PositiveIntegerField(help_text="Concurrent calls that this area can carry")),
+                ("hold_above_ppm", models.PositiveIntegerField(default=800000)),
+                ("resume_below_ppm", models.PositiveIntegerField(default=640000)),
+                ("activations_per_minute", models.PositiveIntegerField(default=1000)),
+                ("tick_seconds", models.FloatField(default=15)),
+                ("stale_seconds", models.FloatField(default=45)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("ramp", "Taking people in"),
+                            ("hold", "Held: load is too high"),
+                            ("unknown", "Held: the load is not known"),
+                        ],
+                        default="unknown",
+                        editable=False,
+                        max_length=8,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True, default="No measurement has arrived yet.", editable=False)),
+                (
+                    "next_tick_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
             ],
             options={
-                'ordering': ['key'],
+                "ordering": ["key"],
             },
         ),
         migrations.CreateModel(
-            name='Audience',
+            name="Audience",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('\\A[a-z0-9._-]{1,64}\\Z')])),
-                ('name', models.CharField(max_length=100)),
-                ('any_of', models.JSONField(default=list, help_text='[[clause, clause], [clause]]')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "key",
+                    models.CharField(
+                        max_length=64,
+                        unique=True,
+                        validators=[django.core.validators.RegexValidator("\\A[a-z0-9._-]{1,64}\\Z")],
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("any_of", models.JSONField(default=list, help_text="[[clause, clause], [clause]]")),
             ],
             options={
-                'ordering': ['key'],
+                "ordering": ["key"],
             },
         ),
         migrations.CreateModel(
-            name='CallEvidence',
+            name="CallEvidence",
             fields=[
-                ('call', models.UUIDField(primary_key=True, serialize=False)),
-                ('feature', models.CharField(max_length=64)),
-                ('area', models.CharField(max_length=64)),
-                ('window', models.BigIntegerField(null=True)),
-                ('setup_ms', models.PositiveIntegerField(help_text='From the invite to both ends connected', null=True)),
-                ('reason', models.CharField(blank=True, db_default='', default='', max_length=24)),
-                ('at', models.DateTimeField()),
+                ("call", models.UUIDField(primary_key=True, serialize=False)),
+                ("feature", models.CharField(max_length=64)),
+                ("area", models.CharField(max_length=64)),
+                ("window", models.BigIntegerField(null=True)),
+                (
+                    "setup_ms",
+                    models.PositiveIntegerField(help_text="From the invite to both ends connected", null=True),
+                ),
+                ("reason", models.CharField(blank=True, db_default="", default="", max_length=24)),
+                ("at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='CapacityDecision',
+            name="CapacityDecision",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('at', models.DateTimeField()),
-                ('state', models.CharField(choices=[('ramp', 'Taking people in'), ('hold', 'Held: load is too high'), ('unknown', 'Held: the load is not known')], max_length=8)),
-                ('previous_state', models.CharField(choices=[('ramp', 'Taking people in'), ('hold', 'Held: load is too high'), ('unknown', 'Held: the load is not known')], max_length=8)),
-                ('reason', models.TextField()),
-                ('would_change', models.TextField(help_text='What would change the state')),
-                ('minted', models.PositiveIntegerField()),
-                ('inputs', models.JSONField(default=dict)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("at", models.DateTimeField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("ramp", "Taking people in"),
+                            ("hold", "Held: load is too high"),
+                            ("unknown", "Held: the load is not known"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "previous_state",
+                    models.CharField(
+                        choices=[
+                            ("ramp", "Taking people in"),
+                            ("hold", "Held: load is too high"),
+                            ("unknown", "Held: the load is not known"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("reason", models.TextField()),
+                ("would_change", models.TextField(help_text="What would change the state")),
+                ("minted", models.PositiveIntegerField()),
+                ("inputs", models.JSONField(default=dict)),
             ],
         ),
         migrations.CreateModel(
-            name='Feature',
+            name="Feature",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('\\A[a-z0-9._-]{1,64}\\Z', 'Use a-z, 0-9, dot, _ and -.')])),
-                ('name', models.CharField(max_length=100)),
-                ('description', models.TextField(blank=True, default='')),
-                ('owner', models.CharField(blank=True, default='', max_length=100)),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=32), blank=True, default=list, size=None)),
-                ('kind', models.CharField(choices=[('boolean', 'Boolean'), ('string', 'String'), ('integer', 'Integer'), ('float', 'Float'), ('object', 'Object')], default='boolean', max_length=8)),
-                ('salt', models.CharField(editable=False, max_length=32)),
-                ('switch', models.CharField(choices=[('off', 'Off: no new calls, running ones finish'), ('on', 'On'), ('killed', 'Killed: stopped for everybody')], default='off', max_length=8)),
-                ('killed_from', models.CharField(blank=True, choices=[('off', 'Off: no new calls, running ones finish'), ('on', 'On'), ('killed', 'Killed: stopped for everybody')], default='', editable=False, help_text='What un-killing restores', max_length=8)),
-                ('access', models.CharField(choices=[('granted', 'Granted: holders of a live grant'), ('rules', 'Rules: the rules decide'), ('everyone', 'Everyone: launched')], default='granted', max_length=8)),
-                ('requirements', models.JSONField(blank=True, default=dict)),
-                ('prerequisites', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), blank=True, default=list, size=None)),
-                ('rules', models.JSONField(blank=True, default=list)),
-                ('variants', models.JSONField(blank=True, default=dict)),
-                ('default_variant', models.CharField(default='on', max_length=64)),
-                ('off_variant', models.CharField(default='off', max_length=64)),
-                ('visible_to_phones', models.BooleanField(default=False)),
-                ('stop_calls_before', models.DateTimeField(blank=True, editable=False, help_text='Calls that began before this are ended', null=True)),
-                ('revision', models.PositiveIntegerField(default=1, editable=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "key",
+                    models.CharField(
+                        max_length=64,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[a-z0-9._-]{1,64}\\Z", "Use a-z, 0-9, dot, _ and -."
+                            )
+                        ],
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("description", models.TextField(blank=True, default="")),
+                ("owner", models.CharField(blank=True, default="", max_length=100)),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=32), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("boolean", "Boolean"),
+                            ("string", "String"),
+                            ("integer", "Integer"),
+                            ("float", "Float"),
+                            ("object", "Object"),
+                        ],
+                        default="boolean",
+                        max_length=8,
+                    ),
+                ),
+                ("salt", models.CharField(editable=False, max_length=32)),
+                (
+                    "switch",
+                    models.CharField(
+                        choices=[
+                            ("off", "Off: no new calls, running ones finish"),
+                            ("on", "On"),
+                            ("killed", "Killed: stopped for everybody"),
+                        ],
+                        default="off",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "killed_from",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("off", "Off: no new calls, running ones finish"),
+                            ("on", "On"),
+                            ("killed", "Killed: stopped for everybody"),
+                        ],
+                        default="",
+                        editable=False,
+                        help_text="What un-killing restores",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "access",
+                    models.CharField(
+                        choices=[
+                            ("granted", "Granted: holders of a live grant"),
+                            ("rules", "Rules: the rules decide"),
+                            ("everyone", "Everyone: launched"),
+                        ],
+                        default="granted",
+                        max_length=8,
+                    ),
+                ),
+                ("requirements", models.JSONField(blank=True, default=dict)),
+                (
+                    "prerequisites",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=64), blank=True, default=list, size=None
+                    ),
+                ),
+                ("rules", models.JSONField(blank=True, default=list)),
+                ("variants", models.JSONField(blank=True, default=dict)),
+                ("default_variant", models.CharField(default="on", max_length=64)),
+                ("off_variant", models.CharField(default="off", max_length=64)),
+                ("visible_to_phones", models.BooleanField(default=False)),
+                (
+                    "stop_calls_before",
+                    models.DateTimeField(
+                        blank=True, editable=False, help_text="Calls that began before this are ended", null=True
+                    ),
+                ),
+                ("revision", models.PositiveIntegerField(default=1, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
             ],
             options={
-                'ordering': ['key'],
+                "ordering": ["key"],
             },
         ),
         migrations.CreateModel(
-            name='Grant',
+            name="Grant",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('source', models.CharField(choices=[('seed', 'Seed'), ('wave', 'Wave'), ('invite', 'Invite'), ('launch', 'Launch'), ('operator', 'Operator')], max_length=8)),
-                ('root', models.BigIntegerField(help_text='Id of the first grant of this branch; null for a root itself', null=True)),
-                ('depth', models.PositiveIntegerField(db_default=0, default=0)),
-                ('call', models.UUIDField(null=True)),
-                ('state', models.CharField(choices=[('active', 'Active'), ('frozen', 'Frozen'), ('revoked', 'Revoked'), ('tombstone', 'Tombstone')], db_default='active', default='active', max_length=10)),
-                ('granted_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('granted_by', models.CharField(blank=True, db_default='', default='', max_length=150)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("seed", "Seed"),
+                            ("wave", "Wave"),
+                            ("invite", "Invite"),
+                            ("launch", "Launch"),
+                            ("operator", "Operator"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "root",
+                    models.BigIntegerField(
+                        help_text="Id of the first grant of this branch; null for a root itself", null=True
+                    ),
+                ),
+                ("depth", models.PositiveIntegerField(db_default=0, default=0)),
+                ("call", models.UUIDField(null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("active", "Active"),
+                            ("frozen", "Frozen"),
+                            ("revoked", "Revoked"),
+                            ("tombstone", "Tombstone"),
+                        ],
+                        db_default="active",
+                        default="active",
+                        max_length=10,
+                    ),
+                ),
+                ("granted_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("granted_by", models.CharField(blank=True, db_default="", default="", max_length=150)),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='InviterPlaces',
+            name="InviterPlaces",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('allowed', models.PositiveIntegerField()),
-                ('used', models.PositiveIntegerField(db_default=0, default=0)),
-                ('pending', models.PositiveIntegerField(db_default=0, default=0)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("allowed", models.PositiveIntegerField()),
+                ("used", models.PositiveIntegerField(db_default=0, default=0)),
+                ("pending", models.PositiveIntegerField(db_default=0, default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='Measurement',
+            name="Measurement",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('sampled_at', models.DateTimeField()),
-                ('concurrent_calls', models.PositiveIntegerField()),
-                ('attempts', models.BigIntegerField(help_text='Call attempts since the previous sample')),
-                ('edges', models.JSONField(default=dict, help_text='What each edge reported')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("sampled_at", models.DateTimeField()),
+                ("concurrent_calls", models.PositiveIntegerField()),
+                ("attempts", models.BigIntegerField(help_text="Call attempts since the previous sample")),
+                ("edges", models.JSONField(default=dict, help_text="What each edge reported")),
             ],
         ),
         migrations.CreateModel(
-            name='Refusal',
+            name="Refusal",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('call', models.UUIDField()),
-                ('inviter', models.UUIDField()),
-                ('callee', models.UUIDField(null=True)),
-                ('outcome', models.CharField(max_length=24)),
-                ('detail', models.JSONField(default=dict)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("call", models.UUIDField()),
+                ("inviter", models.UUIDField()),
+                ("callee", models.UUIDField(null=True)),
+                ("outcome", models.CharField(max_length=24)),
+                ("detail", models.JSONField(default=dict)),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
         ),
         migrations.CreateModel(
-            name='Reservation',
+            name="Reservation",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('call', models.UUIDField()),
-                ('depth', models.PositiveIntegerField()),
-                ('state', models.CharField(choices=[('pending', 'Pending'), ('completed', 'Completed'), ('released', 'Released'), ('expired', 'Expired'), ('cancelled', 'Cancelled by closing the window')], max_length=10)),
-                ('why', models.CharField(blank=True, db_default='', default='', max_length=64)),
-                ('places_returned', models.BooleanField(db_default=False, default=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('expires_at', models.DateTimeField()),
-                ('ended_at', models.DateTimeField(null=True)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("call", models.UUIDField()),
+                ("depth", models.PositiveIntegerField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("completed", "Completed"),
+                            ("released", "Released"),
+                            ("expired", "Expired"),
+                            ("cancelled", "Cancelled by closing the window"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("why", models.CharField(blank=True, db_default="", default="", max_length=64)),
+                ("places_returned", models.BooleanField(db_default=False, default=False)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("expires_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='RootPlaces',
+            name="RootPlaces",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('allowed', models.PositiveIntegerField()),
-                ('used', models.PositiveIntegerField(db_default=0, default=0)),
-                ('pending', models.PositiveIntegerField(db_default=0, default=0)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("allowed", models.PositiveIntegerField()),
+                ("used", models.PositiveIntegerField(db_default=0, default=0)),
+                ("pending", models.PositiveIntegerField(db_default=0, default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='Ruleset',
+            name="Ruleset",
             fields=[
-                ('version', models.BigAutoField(primary_key=True, serialize=False)),
-                ('body', models.BinaryField()),
-                ('signature', models.BinaryField()),
-                ('key_id', models.CharField(max_length=16)),
-                ('published_at', models.DateTimeField()),
-                ('published_by', models.CharField(max_length=150)),
-                ('note', models.CharField(blank=True, default='', max_length=200)),
+                ("version", models.BigAutoField(primary_key=True, serialize=False)),
+                ("body", models.BinaryField()),
+                ("signature", models.BinaryField()),
+                ("key_id", models.CharField(max_length=16)),
+                ("published_at", models.DateTimeField()),
+                ("published_by", models.CharField(max_length=150)),
+                ("note", models.CharField(blank=True, default="", max_length=200)),
             ],
             options={
-                'ordering': ['-version'],
+                "ordering": ["-version"],
             },
         ),
         migrations.CreateModel(
-            name='Wave',
+            name="Wave",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveIntegerField()),
-                ('name', models.CharField(max_length=100)),
-                ('any_of', models.JSONField(blank=True, default=list, help_text='Clauses; an empty list means everybody')),
-                ('share_ppm', models.PositiveIntegerField(default=1000000, validators=[django.core.validators.MaxValueValidator(1000000)])),
-                ('state', models.CharField(choices=[('draft', 'Draft'), ('open', 'Open'), ('held', 'Held'), ('done', 'Done')], default='draft', editable=False, max_length=8)),
-                ('held_by', models.CharField(blank=True, default='', editable=False, help_text='Who holds it, and why', max_length=200)),
-                ('standstill', models.TextField(blank=True, default='', editable=False, help_text='Why the last batch stood still')),
-                ('cursor', models.UUIDField(editable=False, null=True)),
-                ('passed_over', models.PositiveIntegerField(default=0, editable=False, help_text='People left waiting in this pass')),
-                ('admitted', models.PositiveIntegerField(default=0, editable=False)),
-                ('opened_at', models.DateTimeField(editable=False, null=True)),
-                ('done_at', models.DateTimeField(editable=False, null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("position", models.PositiveIntegerField()),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "any_of",
+                    models.JSONField(blank=True, default=list, help_text="Clauses; an empty list means everybody"),
+                ),
+                (
+                    "share_ppm",
+                    models.PositiveIntegerField(
+                        default=1000000, validators=[django.core.validators.MaxValueValidator(1000000)]
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("draft", "Draft"), ("open", "Open"), ("held", "Held"), ("done", "Done")],
+                        default="draft",
+                        editable=False,
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "held_by",
+                    models.CharField(
+                        blank=True, default="", editable=False, help_text="Who holds it, and why", max_length=200
+                    ),
+                ),
+                (
+                    "standstill",
+                    models.TextField(
+                        blank=True, default="", editable=False, help_text="Why the last batch stood still"
+                    ),
+                ),
+                ("cursor", models.UUIDField(editable=False, null=True)),
+                (
+                    "passed_over",
+                    models.PositiveIntegerField(
+                        default=0, editable=False, help_text="People left waiting in this pass"
+                    ),
+                ),
+                ("admitted", models.PositiveIntegerField(default=0, editable=False)),
+                ("opened_at", models.DateTimeField(editable=False, null=True)),
+                ("done_at", models.DateTimeField(editable=False, null=True)),
             ],
             options={
-                'ordering': ['feature', 'position'],
+                "ordering": ["feature", "position"],
             },
         ),
         migrations.CreateModel(
-            name='Window',
+            name="Window",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100)),
-                ('question', models.TextField(blank=True, default='', help_text='What this window is to teach us')),
-                ('test', models.BooleanField(default=False)),
-                ('state', models.CharField(choices=[('scheduled', 'Scheduled'), ('open', 'Open'), ('closed', 'Closed')], default='scheduled', editable=False, max_length=10)),
-                ('activate_on', models.CharField(choices=[('answered', 'The call is answered'), ('offered', 'The call is offered')], default='answered', max_length=10)),
-                ('quota', models.PositiveIntegerField(default=5, help_text='People that each inviter may bring in')),
-                ('depth_limit', models.PositiveIntegerField(blank=True, help_text='How far from the first inviter the feature may travel; empty means any', null=True)),
-                ('places', models.PositiveIntegerField(default=1000, help_text='People who can come in through this window')),
-                ('root_budget', models.PositiveIntegerField(default=1000, help_text='People who can come in below one first inviter')),
-                ('min_grant_age_seconds', models.PositiveIntegerField(default=0)),
-                ('used', models.PositiveIntegerField(default=0, editable=False)),
-                ('pending', models.PositiveIntegerField(default=0, editable=False)),
-                ('opened_at', models.DateTimeField(editable=False, null=True)),
-                ('closes_at', models.DateTimeField(blank=True, null=True)),
-                ('closed_at', models.DateTimeField(editable=False, null=True)),
-                ('report', models.JSONField(editable=False, null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=100)),
+                ("question", models.TextField(blank=True, default="", help_text="What this window is to teach us")),
+                ("test", models.BooleanField(default=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("scheduled", "Scheduled"), ("open", "Open"), ("closed", "Closed")],
+                        default="scheduled",
+                        editable=False,
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "activate_on",
+                    models.CharField(
+                        choices=[("answered", "The call is answered"), ("offered", "The call is offered")],
+                        default="answered",
+                        max_length=10,
+                    ),
+                ),
+                ("quota", models.PositiveIntegerField(default=5, help_text="People that each inviter may bring in")),
+                (
+                    "depth_limit",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="How far from the first inviter the feature may travel; empty means any",
+                        null=True,
+                    ),
+                ),
+                (
+                    "places",
+                    models.PositiveIntegerField(default=1000, help_text="People who can come in through this window"),
+                ),
+                (
+                    "root_budget",
+                    models.PositiveIntegerField(
+                        default=1000, help_text="People who can come in below one first inviter"
+                    ),
+                ),
+                ("min_grant_age_seconds", models.PositiveIntegerField(default=0)),
+                ("used", models.PositiveIntegerField(default=0, editable=False)),
+                ("pending", models.PositiveIntegerField(default=0, editable=False)),
+                ("opened_at", models.DateTimeField(editable=False, null=True)),
+                ("closes_at", models.DateTimeField(blank=True, null=True)),
+                ("closed_at", models.DateTimeField(editable=False, null=True)),
+                ("report", models.JSONField(editable=False, null=True)),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Allowance',
+            name="Allowance",
             fields=[
-                ('area', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='allowance', serialize=False, to='rollout.area')),
-                ('remaining', models.PositiveIntegerField(default=0)),
-                ('valid_until', models.DateTimeField()),
-                ('minted_total', models.PositiveBigIntegerField(default=0)),
-                ('spent_total', models.PositiveBigIntegerField(default=0)),
+                (
+                    "area",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="allowance",
+                        serialize=False,
+                        to="rollout.area",
+                    ),
+                ),
+                ("remaining", models.PositiveIntegerField(default=0)),
+                ("valid_until", models.DateTimeField()),
+                ("minted_total", models.PositiveBigIntegerField(default=0)),
+                ("spent_total", models.PositiveBigIntegerField(default=0)),
             ],
         ),
         migrations.AddConstraint(
-            model_name='area',
-            constraint=models.CheckConstraint(condition=models.Q(('capacity_calls__gte', 1)), name='area_has_capacity'),
+            model_name="area",
+            constraint=models.CheckConstraint(condition=models.Q(("capacity_calls__gte", 1)), name="area_has_capacity"),
         ),
         migrations.AddConstraint(
-            model_name='area',
-            constraint=models.CheckConstraint(condition=models.Q(('resume_below_ppm__lt', models.F('hold_above_ppm'))), name='area_resumes_below_hold'),
+            model_name="area",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("resume_below_ppm__lt", models.F("hold_above_ppm"))), name="area_resumes_below_hold"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='area',
-            constraint=models.CheckConstraint(condition=models.Q(('hold_above_ppm__lte', 1000000)), name='area_holds_at_most_full'),
+            model_name="area",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("hold_above_ppm__lte", 1000000)), name="area_holds_at_most_full"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='area',
-            constraint=models.CheckConstraint(condition=models.Q(('tick_seconds__gte', 0.5)), name='area_ticks_at_least_half_second'),
+            model_name="area",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("tick_seconds__gte", 0.5)), name="area_ticks_at_least_half_second"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='area',
-            constraint=models.CheckConstraint(condition=models.Q(('stale_seconds__gte', models.F('tick_seconds'))), name='area_stale_after_a_tick'),
+            model_name="area",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("stale_seconds__gte", models.F("tick_seconds"))), name="area_stale_after_a_tick"
+            ),
         ),
         migrations.AddIndex(
-            model_name='callevidence',
-            index=models.Index(fields=['area', '-at'], name='evidence_by_area'),
+            model_name="callevidence",
+            index=models.Index(fields=["area", "-at"], name="evidence_by_area"),
         ),
         migrations.AddField(
-            model_name='capacitydecision',
-            name='area',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='decisions', to='rollout.area'),
+            model_name="capacitydecision",
+            name="area",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="decisions", to="rollout.area"
+            ),
         ),
         migrations.AddField(
-            model_name='grant',
-            name='area',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='rollout.area'),
+            model_name="grant",
+            name="area",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="rollout.area"
+            ),
         ),
         migrations.AddField(
-            model_name='grant',
-            name='feature',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='grants', to='rollout.feature'),
+            model_name="grant",
+            name="feature",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="grants", to="rollout.feature"
+            ),
         ),
         migrations.AddField(
-            model_name='grant',
-            name='parent',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='children', to='rollout.grant'),
+            model_name="grant",
+            name="parent",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="children", to="rollout.grant"
+            ),
         ),
         migrations.AddField(
-            model_name='grant',
-            name='subscriber',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='grants', to='accounts.subscriber'),
+            model_name="grant",
+            name="subscriber",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="grants", to="accounts.subscriber"
+            ),
         ),
         migrations.AddField(
-            model_name='inviterplaces',
-            name='inviter',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='places', to='rollout.grant'),
+            model_name="inviterplaces",
+            name="inviter",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="places", to="rollout.grant"
+            ),
         ),
         migrations.AddField(
-            model_name='measurement',
-            name='area',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='measurements', to='rollout.area'),
+            model_name="measurement",
+            name="area",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="measurements", to="rollout.area"
+            ),
         ),
         migrations.AddField(
-            model_name='refusal',
-            name='feature',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='rollout.feature'),
+            model_name="refusal",
+            name="feature",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="rollout.feature"
+            ),
         ),
         migrations.AddField(
-            model_name='reservation',
-            name='area',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='rollout.area'),
+            model_name="reservation",
+            name="area",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="rollout.area"
+            ),
         ),
         migrations.AddField(
-            model_name='reservation',
-            name='callee',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.subscriber'),
+            model_name="reservation",
+            name="callee",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="+", to="accounts.subscriber"
+            ),
         ),
         migrations.AddField(
-            model_name='reservation',
-            name='feature',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='rollout.feature'),
+            model_name="reservation",
+            name="feature",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="rollout.feature"
+            ),
         ),
         migrations.AddField(
-            model_name='reservation',
-            name='grant',
-            field=models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='reservation', to='rollout.grant'),
+            model_name="reservation",
+            name="grant",
+            field=models.OneToOneField(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="reservation", to="rollout.grant"
+            ),
         ),
         migrations.AddField(
-            model_name='reservation',
-            name='inviter',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='rollout.grant'),
+            model_name="reservation",
+            name="inviter",
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="rollout.grant"),
         ),
         migrations.AddField(
-            model_name='reservation',
-            name='root',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='rollout.grant'),
+            model_name="reservation",
+            name="root",
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="rollout.grant"),
         ),
         migrations.AddField(
-            model_name='rootplaces',
-            name='root',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='rollout.grant'),
+            model_name="rootplaces",
+            name="root",
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="rollout.grant"),
         ),
         migrations.AddField(
-            model_name='wave',
-            name='feature',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='waves', to='rollout.feature'),
+            model_name="wave",
+            name="feature",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="waves", to="rollout.feature"
+            ),
         ),
         migrations.AddField(
-            model_name='grant',
-            name='wave',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='grants', to='rollout.wave'),
+            model_name="grant",
+            name="wave",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="grants", to="rollout.wave"
+            ),
         ),
         migrations.AddField(
-            model_name='window',
-            name='areas',
-            field=models.ManyToManyField(blank=True, help_text='None chosen means everywhere', to='rollout.area'),
+            model_name="window",
+            name="areas",
+            field=models.ManyToManyField(blank=True, help_text="None chosen means everywhere", to="rollout.area"),
         ),
         migrations.AddField(
-            model_name='window',
-            name='feature',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='windows', to='rollout.feature'),
+            model_name="window",
+            name="feature",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="windows", to="rollout.feature"
+            ),
         ),
         migrations.AddField(
-            model_name='rootplaces',
-            name='window',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='roots', to='rollout.window'),
+            model_name="rootplaces",
+            name="window",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="roots", to="rollout.window"
+            ),
         ),
         migrations.AddField(
-            model_name='reservation',
-            name='window',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='reservations', to='rollout.window'),
+            model_name="reservation",
+            name="window",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="reservations", to="rollout.window"
+            ),
         ),
         migrations.AddField(
-            model_name='refusal',
-            name='window',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='refusals', to='rollout.window'),
+            model_name="refusal",
+            name="window",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="refusals", to="rollout.window"
+            ),
         ),
         migrations.AddField(
-            model_name='inviterplaces',
-            name='window',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='inviters', to='rollout.window'),
+            model_name="inviterplaces",
+            name="window",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="inviters", to="rollout.window"
+            ),
         ),
         migrations.AddField(
-            model_name='grant',
-            name='window',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='grants', to='rollout.window'),
+            model_name="grant",
+            name="window",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="grants", to="rollout.window"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='allowance',
-            constraint=models.CheckConstraint(condition=models.Q(('remaining__gte', 0)), name='allowance_never_negative'),
+            model_name="allowance",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("remaining__gte", 0)), name="allowance_never_negative"
+            ),
         ),
         migrations.AddIndex(
-            model_name='capacitydecision',
-            index=models.Index(fields=['area', '-at'], name='decision_by_area'),
+            model_name="capacitydecision",
+            index=models.Index(fields=["area", "-at"], name="decision_by_area"),
         ),
         migrations.AddIndex(
-            model_name='measurement',
-            index=models.Index(fields=['area', '-sampled_at'], name='measurement_by_area'),
+            model_name="measurement",
+            index=models.Index(fields=["area", "-sampled_at"], name="measurement_by_area"),
         ),
         migrations.AddConstraint(
-            model_name='wave',
-            constraint=models.UniqueConstraint(fields=('feature', 'position'), name='one_wave_per_position'),
+            model_name="wave",
+            constraint=models.UniqueConstraint(fields=("feature", "position"), name="one_wave_per_position"),
         ),
         migrations.AddConstraint(
-            model_name='wave',
-            constraint=models.CheckConstraint(condition=models.Q(('share_ppm__lte', 1000000)), name='wave_share_at_most_all'),
+            model_name="wave",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("share_ppm__lte", 1000000)), name="wave_share_at_most_all"
+            ),
         ),
         migrations.AddIndex(
-            model_name='window',
-            index=models.Index(condition=models.Q(('state', 'open')), fields=['feature'], name='window_open'),
+            model_name="window",
+            index=models.Index(condition=models.Q(("state", "open")), fields=["feature"], name="window_open"),
         ),
         migrations.AddConstraint(
-            model_name='window',
-            constraint=models.CheckConstraint(condition=models.Q(('places__gte', django.db.models.expressions.CombinedExpression(models.F('used'), '+', models.F('pending')))), name='window_within_its_places'),
+            model_name="window",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "places__gte",
+                        django.db.models.expressions.CombinedExpression(models.F("used"), "+", models.F("pending")),
+                    )
+                ),
+                name="window_within_its_places",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='window',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('pending', 0), ('state', 'closed')), models.Q(('state', 'closed'), _negated=True), _connector='OR'), name='closed_window_holds_nothing'),
+            model_name="window",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("pending", 0), ("state", "closed")),
+                    models.Q(("state", "closed"), _negated=True),
+                    _connector="OR",
+                ),
+                name="closed_window_holds_nothing",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='rootplaces',
-            constraint=models.UniqueConstraint(fields=('window', 'root'), name='one_budget_per_root'),
+            model_name="rootplaces",
+            constraint=models.UniqueConstraint(fields=("window", "root"), name="one_budget_per_root"),
         ),
         migrations.AddConstraint(
-            model_name='rootplaces',
-            constraint=models.CheckConstraint(condition=models.Q(('allowed__gte', django.db.models.expressions.CombinedExpression(models.F('used'), '+', models.F('pending')))), name='root_within_budget'),
+            model_name="rootplaces",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "allowed__gte",
+                        django.db.models.expressions.CombinedExpression(models.F("used"), "+", models.F("pending")),
+                    )
+                ),
+                name="root_within_budget",
+            ),
         ),
         migrations.AddIndex(
-            model_name='reservation',
-            index=models.Index(condition=models.Q(('places_returned', False)), fields=['expires_at'], name='reservation_unreturned'),
+            model_name="reservation",
+            index=models.Index(
+                condition=models.Q(("places_returned", False)), fields=["expires_at"], name="reservation_unreturned"
+            ),
         ),
         migrations.AddIndex(
-            model_name='reservation',
-            index=models.Index(fields=['window'], name='reservation_by_window'),
+            model_name="reservation",
+            index=models.Index(fields=["window"], name="reservation_by_window"),
         ),
         migrations.AddConstraint(
-            model_name='reservation',
-            constraint=models.UniqueConstraint(fields=('feature', 'call'), name='one_reservation_per_call'),
+            model_name="reservation",
+            constraint=models.UniqueConstraint(fields=("feature", "call"), name="one_reservation_per_call"),
         ),
         migrations.AddConstraint(
-            model_name='reservation',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'pending')), fields=('feature', 'callee'), name='one_pending_reservation_per_callee'),
+            model_name="reservation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "pending")),
+                fields=("feature", "callee"),
+                name="one_pending_reservation_per_callee",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='reservation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('grant__isnull', False), ('state', 'completed')), models.Q(models.Q(('state', 'completed'), _negated=True), ('grant__isnull', True)), _connector='OR'), name='completed_reservation_has_its_grant'),
+            model_name="reservation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("grant__isnull", False), ("state", "completed")),
+                    models.Q(models.Q(("state", "completed"), _negated=True), ("grant__isnull", True)),
+                    _connector="OR",
+                ),
+                name="completed_reservation_has_its_grant",
+            ),
         ),
         migrations.AddIndex(
-            model_name='refusal',
-            index=models.Index(fields=['window'], name='refusal_by_window'),
+            model_name="refusal",
+            index=models.Index(fields=["window"], name="refusal_by_window"),
         ),
         migrations.AddIndex(
-            model_name='refusal',
-            index=models.Index(fields=['inviter', '-at'], name='refusal_by_inviter'),
+            model_name="refusal",
+            index=models.Index(fields=["inviter", "-at"], name="refusal_by_inviter"),
         ),
         migrations.AddConstraint(
-            model_name='refusal',
-            constraint=models.UniqueConstraint(fields=('feature', 'call'), name='one_refusal_per_call'),
+            model_name="refusal",
+            constraint=models.UniqueConstraint(fields=("feature", "call"), name="one_refusal_per_call"),
         ),
         migrations.AddConstraint(
-            model_name='inviterplaces',
-            constraint=models.UniqueConstraint(fields=('window', 'inviter'), name='one_quota_per_inviter'),
+            model_name="inviterplaces",
+            constraint=models.UniqueConstraint(fields=("window", "inviter"), name="one_quota_per_inviter"),
         ),
         migrations.AddConstraint(
-            model_name='inviterplaces',
-            constraint=models.CheckConstraint(condition=models.Q(('allowed__gte', django.db.models.expressions.CombinedExpression(models.F('used'), '+', models.F('pending')))), name='inviter_within_quota'),
+            model_name="inviterplaces",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "allowed__gte",
+                        django.db.models.expressions.CombinedExpression(models.F("used"), "+", models.F("pending")),
+                    )
+                ),
+                name="inviter_within_quota",
+            ),
         ),
         migrations.AddIndex(
-            model_name='grant',
-            index=models.Index(condition=models.Q(('parent__isnull', False)), fields=['parent'], name='grant_by_parent'),
+            model_name="grant",
+            index=models.Index(
+                condition=models.Q(("parent__isnull", False)), fields=["parent"], name="grant_by_parent"
+            ),
         ),
         migrations.AddIndex(
-            model_name='grant',
-            index=models.Index(condition=models.Q(('window__isnull', False)), fields=['window'], name='grant_by_window'),
+            model_name="grant",
+            index=models.Index(
+                condition=models.Q(("window__isnull", False)), fields=["window"], name="grant_by_window"
+            ),
         ),
         migrations.AddIndex(
-            model_name='grant',
-            index=models.Index(condition=models.Q(('wave__isnull', False)), fields=['wave'], name='grant_by_wave'),
+            model_name="grant",
+            index=models.Index(condition=models.Q(("wave__isnull", False)), fields=["wave"], name="grant_by_wave"),
         ),
         migrations.AddConstraint(
-            model_name='grant',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['active', 'frozen'])), fields=('feature', 'subscriber'), name='one_live_grant_per_person'),
+            model_name="grant",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ["active", "frozen"])),
+                fields=("feature", "subscriber"),
+                name="one_live_grant_per_person",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='grant',
-            constraint=models.UniqueConstraint(condition=models.Q(('call__isnull', False)), fields=('feature', 'call'), name='one_grant_per_call'),
+            model_name="grant",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("call__isnull", False)), fields=("feature", "call"), name="one_grant_per_call"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='grant',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('source', 'invite'), _negated=True), models.Q(('call__isnull', False), ('parent__isnull', False), ('window__isnull', False)), _connector='OR'), name='invite_grant_knows_its_origin'),
+            model_name="grant",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("source", "invite"), _negated=True),
+                    models.Q(("call__isnull", False), ("parent__isnull", False), ("window__isnull", False)),
+                    _connector="OR",
+                ),
+                name="invite_grant_knows_its_origin",
+            ),
         ),
     ]
