@@ -65,7 +65,7 @@ check: setup-dev
 	  $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run; \
 	  ROLLCALL_SECRET="$$(printf '%064d' 7)" ROLLCALL_PUBLIC_URL=https://calls.example ALLOWED_HOSTS=calls.example \
 	    DATABASE_URL=postgresql://db.example/rollcall REDIS_URL=redis://redis.example \
-	    TURN_URLS=turn:relay.example TURN_SECRET=example $(PY) manage.py check --deploy --fail-level ERROR; \
+	    TURN_URLS=turn:relay.example TURN_SECRET=example $(PY) manage.py check --deploy --fail-level WARNING; \
 	  $(PY) manage.py spectacular --validate --fail-on-warn --file "$$ROLLCALL_DATA/openapi.yaml"; \
 	  if [ -e docs/openapi.yaml ] && ! diff -u docs/openapi.yaml "$$ROLLCALL_DATA/openapi.yaml"; then \
 	    echo "docs/openapi.yaml is out of date: run '$(PY) manage.py spectacular --file docs/openapi.yaml'."; exit 1; fi

@@ -71,7 +71,7 @@ def deployment_mistakes(env: Env) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if env.demonstration:
         found.append(Error("This is a demonstration.", hint="Unset ROLLCALL_DEMONSTRATION.", id="rollcall.E011"))
-    if env.database_url and (env.data / "secret").exists():
+    if env.database_url and not env.secret_given:
         found.append(
             Error(
                 "The master secret lies in the data folder, so each machine has another one.",

@@ -38,6 +38,7 @@ class Env:
     allowed_hosts: tuple[str, ...]
     allowed_origins: tuple[str, ...]
     secret: bytes
+    secret_given: bool
     turn_urls: tuple[str, ...]
     turn_secret: str
     token_seconds: int
@@ -169,6 +170,7 @@ def load(source: Mapping[str, str] | None = None) -> Env:
         allowed_hosts=_read(source, "ALLOWED_HOSTS", _words, ("127.0.0.1", "localhost", "[::1]", host), "names"),
         allowed_origins=_read(source, "ALLOWED_ORIGINS", _words, (), "origins, separated by commas"),
         secret=_secret(source, data),
+        secret_given=bool(source.get("ROLLCALL_SECRET", "").strip()),
         turn_urls=_read(source, "TURN_URLS", _words, (), "turn: addresses, separated by commas"),
         turn_secret=source.get("TURN_SECRET", "").strip(),
         token_seconds=_read(source, "TOKEN_SECONDS", int, 900, "whole seconds"),

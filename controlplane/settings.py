@@ -104,6 +104,10 @@ X_FRAME_OPTIONS = "DENY"
 HTTPS = ENV.public_url.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_SSL_REDIRECT = HTTPS
+# What the supervisor, the edge and Prometheus ask over plain HTTP on the inside.
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$", r"^v1/"]
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

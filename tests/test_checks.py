@@ -57,10 +57,8 @@ def test_checks__one_mistake__found_with_a_hint(tmp_path: Path, changes: dict[st
     assert all(message.hint for message in (*checks.mistakes(settings), *checks.deployment_mistakes(settings)))
 
 
-def test_checks__secret_in_data_folder_of_a_deployment__found(tmp_path: Path) -> None:
-    settings = deployment(tmp_path)
-    settings.data.mkdir()
-    (settings.data / "secret").write_text("07" * 32)
+def test_checks__secret_not_given_to_a_deployment__found(tmp_path: Path) -> None:
+    settings = deployment(tmp_path, secret_given=False)
 
     assert found(settings) == ["rollcall.E012"]
 
