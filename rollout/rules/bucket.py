@@ -20,6 +20,11 @@ def bucket(salt: str, unit: str) -> int:
     return (mmh3.hash(salt + unit, 0, False) * MILLION) >> 32
 
 
+def least_hash_beyond(share_ppm: int) -> int:
+    """The least 32-bit hash outside the share: `hash < least_hash_beyond(s)` is the same as `bucket < s`."""
+    return -((-share_ppm << 32) // MILLION)
+
+
 def variant_bucket(salt: str, unit: str) -> int:
     """A second bucket, independent of the first, by which weighted variants are told apart.
 

@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from rollout.rules.audience import AnyOf, compile_any_of, explain_any_of
-from rollout.rules.bucket import MILLION, bucket, variant_bucket, weighted
+from rollout.rules.bucket import MILLION, bucket
 from rollout.rules.clause import Test
 from rollout.rules.decision import NOTHING, Attempt, Cause, Compiled, Decide, Decision, Party, Reason, Seen
 from rollout.rules.feature import Access, Feature, Rule, Switch, Wave, WaveState
+from rollout.rules.generating import Row, Written, write
 from rollout.rules.reading import Invalid
 from rollout.rules.requirements import Unmet, unmet
 
@@ -35,6 +36,9 @@ class Workbench:
 
     def test(self, any_of: AnyOf, path: str) -> Test:
         return compile_any_of(any_of, self.tests, path)
+
+    def write(self, salt: str, rows: Sequence[Row]) -> Written:
+        return write(salt, rows)
 
     def explain(self, any_of: AnyOf, party: Party, now: datetime) -> list[list[dict[str, Any]]]:
         return explain_any_of(any_of, party.traits, now, self.audiences, self.tests)
@@ -92,8 +96,8 @@ def _with_needs(compiled: Compiled, needs: list[str], alone: Mapping[str, Compil
     at = next((i for i, step in enumerate(compiled.steps) if step[0] == "access"), len(compiled.steps))
     steps = (*compiled.steps[:at], ("prerequisites", attempt, seen), *compiled.steps[at:])
     if at == len(compiled.steps):  # killed or off: already decided before
-        steps = compiled.steps
-    return replace(compiled, steps=steps, decide=_first(steps), needs=inner)
+        return replace(compiled, needs=inner)
+    return replace(compiled, steps=steps, decide=_first(steps, compiled.last), needs=inner)
 
 
 def refused(feature: Feature, cause: Cause, reason: Reason, detail: Mapping[str, Any] = NOTHING) -> Decision:
@@ -109,16 +113,20 @@ def given(
 def compile_alone(feature: Feature, bench: Workbench) -> Compiled:
     """The feature without its prerequisites."""
     steps: list[tuple[str, Attempt, Seen]] = [_switch_step(feature)]
+    last: Attempt | None = None
     if feature.switch is Switch.ON:
         if feature.requirements:
             steps.append(_requirements_step(feature))
-        steps.append(_access_step(feature, bench))
         if feature.access is Access.RULES:
-            steps.append(
-                ("default", _constant(refused(feature, Cause.DEFAULT, Reason.DEFAULT)), _seen_default(feature))
-            )
-    own = _first(steps)
-    return Compiled(feature=feature, steps=tuple(steps), own=own, decide=own)
+            rows, default = _rows(feature, bench), refused(feature, Cause.DEFAULT, Reason.DEFAULT)
+            written = bench.write(feature.salt, rows)
+            last = written.with_last(default)
+            steps.append(("access", written.with_last(None), _seen_rules(feature, rows, bench)))
+            steps.append(("default", _constant(default), _seen_default(feature)))
+        else:
+            steps.append(_access_step(feature, bench))
+    own = _first(steps, last)
+    return Compiled(feature=feature, steps=tuple(steps), own=own, decide=own, last=last)
 
 
 def _pass(party: Party, now: datetime) -> None:
@@ -131,9 +139,14 @@ def _constant(decision: Decision | None) -> Attempt:
     return lambda party, now: decision
 
 
-def _first(steps: Sequence[tuple[str, Attempt, Seen]]) -> Decide:
-    """The steps in order. Most features have one that can decide, or two: those pay for no loop."""
-    attempts = [attempt for name, attempt, _ in steps if attempt is not _pass]
+def _first(steps: Sequence[tuple[str, Attempt, Seen]], last: Attempt | None) -> Decide:
+    """The steps in order. `last` stands for access and default at once, where the rules decide.
+
+    Most features have one step that can decide, or two: those pay for no loop.
+    """
+    attempts = [attempt for _, attempt, _ in steps if attempt is not _pass]
+    if last is not None:
+        attempts[-2:] = [last]
 
     def decide(party: Party, now: datetime) -> Decision:
         for attempt in attempts:
@@ -144,10 +157,12 @@ def _first(steps: Sequence[tuple[str, Attempt, Seen]]) -> Decide:
 
     if len(attempts) > 2:
         return decide
-    first, last = attempts[0], attempts[-1]
+    first, second = attempts[0], attempts[-1]
+    if len(attempts) == 1:
+        return first  # type: ignore[return-value]  # the only step always decides
 
     def decide_by_two(party: Party, now: datetime) -> Decision:
-        return first(party, now) or last(party, now)  # type: ignore[return-value]  # the last step always decides
+        return first(party, now) or second(party, now)  # type: ignore[return-value]  # the last step always decides
 
     return decide_by_two
 
@@ -200,8 +215,6 @@ def _access_step(feature: Feature, bench: Workbench) -> tuple[str, Attempt, Seen
     if feature.access is Access.EVERYONE:
         launched = given(feature, feature.default, Cause.LAUNCHED, Reason.STATIC)
         return "access", _constant(launched), lambda party, now: {"access": "everyone"}
-    if feature.access is Access.RULES:
-        return "access", *_by_rules(feature, bench)
     return "access", *_by_grant(feature, bench)
 
 
@@ -248,43 +261,28 @@ def _turn(wave: Wave, position: int) -> dict[str, Any]:
     return {"wave": wave.name, "wave_position": wave.position, "wave_state": str(wave.state), "bucket": position}
 
 
-def _by_rules(feature: Feature, bench: Workbench) -> tuple[Attempt, Seen]:
-    salt = feature.salt
-    rows = [
-        (
-            bench.test(rule.any_of, f"features.{feature.key}.rules[{i}]"),
-            rule.share_ppm,
-            _outcomes(feature, rule, i),
-            rule.weights_ppm,
+def _rows(feature: Feature, bench: Workbench) -> list[Row]:
+    return [
+        Row(
+            any_of=rule.any_of,
+            test=bench.test(rule.any_of, f"features.{feature.key}.rules[{i}]"),
+            share_ppm=rule.share_ppm,
+            outcomes=_outcomes(feature, rule, i),
+            weights_ppm=rule.weights_ppm,
         )
         for i, rule in enumerate(feature.rules)
     ]
 
-    def attempt(party: Party, now: datetime) -> Decision | None:
-        traits, unit = party.traits, party.subscriber
-        position = -1
-        for test, share, outcomes, weights in rows:
-            if not test(traits, now):
-                continue
-            if share != MILLION:
-                if not unit:
-                    continue
-                if position < 0:
-                    position = bucket(salt, unit)
-                if position >= share:
-                    continue
-            if len(outcomes) == 1:
-                return outcomes[0]
-            if unit:
-                return outcomes[weighted(variant_bucket(salt, unit), weights)]
-        return None
+
+def _seen_rules(feature: Feature, rows: Sequence[Row], bench: Workbench) -> Seen:
+    salt = feature.salt
 
     def seen(party: Party, now: datetime) -> Mapping[str, Any]:
         position = bucket(salt, party.subscriber) if party.subscriber else None
         told = [
             {
                 "rule": rule.name or f"rule {i + 1}",
-                "in_audience": bool(rows[i][0](party.traits, now)),
+                "in_audience": bool(rows[i].test(party.traits, now)),
                 "share_ppm": rule.share_ppm,
                 "within_share": rule.share_ppm == MILLION or (position is not None and position < rule.share_ppm),
                 "any_of": bench.explain(rule.any_of, party, now),
@@ -293,7 +291,7 @@ def _by_rules(feature: Feature, bench: Workbench) -> tuple[Attempt, Seen]:
         ]
         return {"access": "rules", "bucket": position, "rules": told}
 
-    return attempt, seen
+    return seen
 
 
 def _outcomes(feature: Feature, rule: Rule, index: int) -> list[Decision]:

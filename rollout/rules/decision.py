@@ -7,7 +7,7 @@ Every feature is compiled once, to closures over its constants; decisions that d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -124,13 +124,17 @@ Seen = Callable[[Party, datetime], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A feature ready to decide. `own` leaves prerequisites out, since these stand in `needs`, written out flat."""
+    """A feature ready to decide. `own` leaves prerequisites out, since these stand in `needs`, written out flat.
+
+    `last` is access and default in one function where the rules decide, None elsewhere.
+    """
 
     feature: Feature
     steps: tuple[tuple[str, Attempt, Seen], ...]
     own: Decide
     decide: Decide
     needs: tuple[Compiled, ...] = ()
+    last: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,26 @@ def decide(ruleset: Ruleset, feature_key: str, party: Party, now: datetime, *, t
         feature = compiled.feature
         value = feature.variants[feature.off]
         return Decision(feature_key, value, feature.off, Reason.ERROR, Cause.ERROR, {"error": type(error).__name__})
+
+
+def decide_all(features: Collection[Compiled], party: Party, now: datetime) -> list[Decision]:
+    """What this party gets of each of these features, in their order; the same as `decide` of each, in less time."""
+    try:
+        return [compiled.decide(party, now) for compiled in features]
+    except Exception:  # a fault in one feature must not take the others along
+        return [_decided(compiled, party, now) for compiled in features]
+
+
+def _decided(compiled: Compiled, party: Party, now: datetime) -> Decision:
+    try:
+        return compiled.decide(party, now)
+    except Exception as error:
+        return _failed(compiled.feature, error)
+
+
+def _failed(feature: Feature, error: Exception) -> Decision:
+    value = feature.variants[feature.off]
+    return Decision(feature.key, value, feature.off, Reason.ERROR, Cause.ERROR, {"error": type(error).__name__})
 
 
 def _traced(compiled: Compiled, party: Party, now: datetime) -> Decision:
