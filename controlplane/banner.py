@@ -42,6 +42,8 @@ def banner(env: Env, excuses: Sequence[str] = ()) -> list[str]:
     if people:
         links = [person.get("link") or f"{env.public_url}/phone/?as={person.get('name')}" for person in people[:2]]
         lines.append(f"  Open two browser phones  {'   '.join(links)}")
-    lines += ["  Play the launch of 2015  make story", "  Start afresh             make reset"]
+    if env.demonstration:
+        lines.append("  Play the launch of 2015  make story")
+    lines.append("  Start afresh             make reset")
     lines += ["", *(f"  But {excuse}" for excuse in excuses)] if excuses else []
     return [*lines, "", "  Ctrl-C ends everything.", RULE]

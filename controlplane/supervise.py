@@ -94,6 +94,8 @@ def first_steps(env: environment.Env) -> tuple[Step, ...]:
     ]
     if env.demonstration and has_command("seed"):
         steps.append(Step("seed", ("manage.py", "seed"), "the demonstration couldn't be seeded (see above)"))
+    else:  # edges of a new deployment can't decide before there is a ruleset
+        steps.append(Step("ruleset", ("manage.py", "ruleset", "publish"), "no ruleset could be published (see above)"))
     return tuple(steps)
 
 
