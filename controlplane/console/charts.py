@@ -46,8 +46,7 @@ class LoadChart:
     height: int
     left: int
     bottom: int
-    points: str
-    area: str
+    lines: tuple[str, ...]
     dots: tuple[tuple[float, float], ...]
     capacity_y: float
     hold_y: float
@@ -64,10 +63,11 @@ def load_chart(
     hold_above_ppm: int,
     resume_below_ppm: int,
     seconds: int = 600,
+    silence: float = 45,
     width: int = 640,
     height: int = 200,
 ) -> LoadChart:
-    """The chart; samples older than `seconds` are left out. A gap of silence stays a gap of dots, never a zero."""
+    """The chart; older samples are left out. The line breaks at a silence of more than `silence` seconds."""
     left, right, head, foot = 44, 12, 12, 24
     seen = sorted((s for s in samples if 0 <= s.ago <= seconds), key=lambda s: -s.ago)
     ceiling = max([capacity * 1.1, *(s.calls * 1.05 for s in seen)])
@@ -79,15 +79,17 @@ def load_chart(
         return round(head + (height - head - foot) * (1 - calls / ceiling), 1)
 
     dots = tuple((x(s.ago), y(s.calls)) for s in seen)
-    line = " ".join(f"{a},{b}" for a, b in dots)
-    area = f"{dots[0][0]},{y(0)} {line} {dots[-1][0]},{y(0)}" if dots else ""
+    runs: list[list[tuple[float, float]]] = []
+    for i, dot in enumerate(dots):
+        if i == 0 or seen[i - 1].ago - seen[i].ago > silence:
+            runs.append([])
+        runs[-1].append(dot)
     return LoadChart(
         width=width,
         height=height,
         left=left,
         bottom=height - foot,
-        points=line,
-        area=area,
+        lines=tuple(" ".join(f"{a},{b}" for a, b in run) for run in runs),
         dots=dots,
         capacity_y=y(capacity),
         hold_y=y(capacity * hold_above_ppm / 1_000_000),

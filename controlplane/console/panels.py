@@ -10,6 +10,7 @@ from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from calls.console import calls_now, running_by_feature
 from controlplane.audit.models import AuditEntry
@@ -41,32 +42,39 @@ def window_panel(window: Window, now: datetime) -> dict[str, Any]:
     }
 
 
+# In the order in which they are read.
 REPORT_WORDS = {
     "activations": "People who came in",
+    "by_depth": "By depth",
+    "denied": "Invites denied",
     "refusals": "Denied, by reason",
     "reservations": "Places held, by how they ended",
     "peak_calls": "Most calls at once",
-    "setup_ms": "Set-up time (ms)",
-    "depths": "People by depth",
-    "inviters": "Inviters",
-    "ends": "Calls, by how they ended",
+    "setup_ms": "Set-up time in ms",
     "opened_at": "Opened",
     "closed_at": "Closed",
-    "seconds": "Open for (s)",
+    "matches_ledger": "Grants, places and announcements agree",
+    "ledger": "Counted",
 }
+LEFT_OUT = {"places"}  # stands above the report
 
 
 def report_rows(report: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
     """A window's report as a readable table: one line each, or a line of pairs."""
     rows: list[tuple[str, list[tuple[str, Any]]]] = []
-    for key, value in report.items():
+    order = [key for key in REPORT_WORDS if key in report]
+    for key in [*order, *(key for key in report if key not in REPORT_WORDS and key not in LEFT_OUT)]:
+        value = report[key]
         words = REPORT_WORDS.get(key, key.replace("_", " ").capitalize())
         if isinstance(value, dict):
             rows.append((words, [(str(name).replace("_", " "), number) for name, number in value.items()]))
         elif isinstance(value, list):
             rows.append((words, [(str(i + 1), item) for i, item in enumerate(value)]))
+        elif isinstance(value, bool):
+            rows.append((words, [("", "yes" if value else "no: tell whoever runs this deployment")]))
         else:
-            rows.append((words, [("", value)]))
+            at = parse_datetime(value) if isinstance(value, str) and key.endswith("_at") else None
+            rows.append((words, [("", at.strftime("%d %b %Y, %H:%M:%S UTC") if at else value)]))
     return rows
 
 
@@ -85,6 +93,7 @@ def chart_of(area: Area, now: datetime) -> LoadChart:
         hold_above_ppm=area.hold_above_ppm,
         resume_below_ppm=area.resume_below_ppm,
         seconds=CHART_SECONDS,
+        silence=area.stale_seconds,
     )
 
 
