@@ -80,6 +80,11 @@ class Keys:
         return SecretBox(derive(self.secret, "push token"))
 
     @cached_property
+    def stream(self) -> bytes:
+        """Seals the passes in the addresses of event streams."""
+        return derive(self.secret, "event stream")
+
+    @cached_property
     def audit(self) -> SigningKey:
         """Signs the head of the audit chain."""
         return SigningKey(derive(self.secret, "audit head"))

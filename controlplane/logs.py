@@ -19,6 +19,7 @@ HIDDEN_KEYS = frozenset(
 )
 PHONE = re.compile(r"\+\d{7,15}\b")
 BEARER = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]+")
+QUERY_TOKEN = re.compile(r"(?<=[?&]token=)[^&\s\"'>]+")
 URL_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):[^@/\s]+@")
 NOISY = dict.fromkeys(
     ("celery.beat", "celery.app.trace", "celery.worker.strategy", "celery.worker.request"), logging.WARNING
@@ -26,9 +27,10 @@ NOISY = dict.fromkeys(
 
 
 def redact(text: str) -> str:
-    """The text without phone numbers, bearer tokens and passwords of URLs."""
+    """The text without phone numbers, bearer tokens, and tokens and passwords of URLs."""
     text = PHONE.sub(lambda found: f"+…{found[0][-2:]}", text)
     text = BEARER.sub("(token)", text)
+    text = QUERY_TOKEN.sub("…", text)
     return URL_PASSWORD.sub(r"\1:…@", text)
 
 

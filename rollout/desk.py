@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -13,7 +13,8 @@ from uuid import UUID
 from aiohttp import web
 
 from controlplane.refusal import NotAllowed, NotAuthenticated, TooMany
-from rollout.feed import Feed, merge
+from rollout.context import Context
+from rollout.feed import Feed, FeedRow, merge
 from rollout.limits import BACKEND_DECISIONS_PER_SECOND, PHONE_DECISIONS_PER_SECOND
 from rollout.pace import Pace
 from rollout.party import BearerToken, party_of_context, party_of_row, party_of_token
@@ -30,6 +31,8 @@ class Desk(Protocol):
 
     `read_token` verifies a phone's access token and raises `NotAuthenticated`. `read_party` and `read_invites` run
     `SELECT rollout_party(%s)` and `SELECT rollout_invites_left(%s)`, and raise `TryAgain` when PostgreSQL is away.
+    `nudge` looks for news at once; listeners in `on_feed` are called with new rows that `feed` already holds.
+    `stream_key` is 32 bytes, the same in every process.
     """
 
     rulesets: Rulesets
@@ -37,6 +40,13 @@ class Desk(Protocol):
 
     @property
     def allowed_origins(self) -> tuple[str, ...]: ...
+    @property
+    def public_url(self) -> str: ...
+    @property
+    def stream_key(self) -> bytes: ...
+    @property
+    def on_feed(self) -> list[Callable[[list[FeedRow]], None]]: ...
+    def nudge(self) -> None: ...
     def read_token(self, raw: str) -> BearerToken: ...
     async def read_party(self, subscriber: str) -> Mapping[str, Any] | None: ...
     async def read_invites(self, subscriber: str) -> Mapping[str, Any] | None: ...
@@ -45,15 +55,38 @@ class Desk(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: a phone with its token, or a backend with its key (then `token` is None)."""
+    """Who asks: a phone with its token, or a backend with its key (then `token` is None and `key` its id)."""
 
     name: str
     token: BearerToken | None
+    key: str = ""
+    credential: str = field(default="", repr=False)
+
+    def asks_about(self, context: Context) -> str:
+        """The subscriber of a phone's token; for a backend whomever the context names, an id in its usual form."""
+        if self.token is not None:
+            return self.token.subscriber
+        try:
+            return str(UUID(context.unit))
+        except ValueError:
+            return context.unit
 
     def may_see(self, ruleset: Ruleset, feature: str) -> bool:
         """Phones see only what is announced to them; everything else looks unknown."""
         compiled = ruleset.features.get(feature)
         return compiled is not None and (self.token is None or compiled.feature.visible_to_phones)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whom a decision is about, before it is put together.
+
+    With the same context, two of equal `mark` build equal parties.
+    """
+
+    subscriber: str
+    mark: Hashable
+    build: Callable[[], Party]
 
 
 class Remembered:
@@ -85,51 +118,62 @@ class Counter:
 
     def caller(self, request: web.Request) -> Caller:
         """Raises `NotAuthenticated`, `NotAllowed` (a key without the scope `evaluate`) or `TooMany`."""
-        scheme, _, raw = request.headers.get("Authorization", "").partition(" ")
-        raw = request.headers.get("X-API-Key") or (raw.strip() if scheme.lower() == "bearer" else "")
+        headers = request.headers
+        raw = headers.get("X-API-Key", "")
+        if not raw:
+            scheme, _, raw = headers.get("Authorization", "").partition(" ")
+            raw = raw.strip() if scheme.lower() == "bearer" else ""
         if not raw or len(raw) > 16_384:
             raise NotAuthenticated("Send an access token or an API key: Authorization: Bearer …, or X-API-Key.")
+        now = self.desk.now().timestamp()
         if raw.startswith(KEY_PREFIX):
-            caller = self._backend(raw)
-            wait = self._backends.take(caller.name, self.desk.now().timestamp())
+            caller = self._backend(raw, now)
+            wait = self._backends.take(caller.name, now)
         else:
             token = self.desk.read_token(raw)
             if self.desk.feed.is_revoked(token.device):
                 raise NotAuthenticated("This device was signed out. Sign in again.")
-            caller = Caller(f"subscriber:{token.subscriber}", token)
-            wait = self._phones.take(caller.name, self.desk.now().timestamp())
+            caller = Caller(f"subscriber:{token.subscriber}", token, credential=raw)
+            wait = self._phones.take(caller.name, now)
         if wait:
             raise TooMany(f"Too many decisions were asked for. Try again in {wait} s.", retry_after=wait)
         return caller
 
-    def _backend(self, raw: str) -> Caller:
-        key = self.desk.rulesets.current.api_keys.get(hashlib.sha256(raw.encode()).hexdigest())
-        now = self.desk.now().timestamp() * 1000
-        if key is None or (key.expires_at is not None and key.expires_at <= now):
+    def _backend(self, raw: str, now: float) -> Caller:
+        digest = hashlib.sha256(raw.encode(errors="surrogateescape")).hexdigest()
+        key = self.desk.rulesets.current.api_keys.get(digest)
+        if key is None or (key.expires_at is not None and key.expires_at <= now * 1000):
             raise NotAuthenticated("This API key is unknown, expired or revoked. Ask an operator for one.")
         if "evaluate" not in key.scopes:
             raise NotAllowed("This API key lacks the scope evaluate. Ask an operator for one that has it.")
-        return Caller(f"key:{key.id}", None)
+        return Caller(f"key:{key.id}", None, key.id)
 
-    async def party(self, caller: Caller, context: Mapping[str, Any]) -> Party:
+    async def standing(self, caller: Caller, context: Context) -> Standing:
         """The bearer of a phone's token, from memory; for a backend whoever its `targetingKey` names.
 
         A subscriber's id is looked up (≤ 5 s old); raises `TryAgain` when that can't be done. Any other key, or none,
         is somebody unknown, decided by the context alone.
         """
-        if caller.token is not None:
-            return party_of_token(caller.token, self.desk.feed, context)
-        unit = context.get("targetingKey") or ""
-        try:
-            subscriber = str(UUID(unit))
-        except ValueError:
-            return party_of_context(unit, context)
+        feed, members = self.desk.feed, context.members
+        token = caller.token
+        if token is not None:
+            happened = tuple(row.id for row in feed.facts_for(token.subscriber, token.issued_at))
+            mark: Hashable = (caller.credential, happened)
+            return Standing(token.subscriber, mark, lambda: party_of_token(token, feed, members))
+        subscriber = caller.asks_about(context)
+        if not _is_id(subscriber):
+            return Standing(subscriber, caller.name, lambda: party_of_context(context.unit, members))
         read_at, row = await self._read_party(subscriber)
         if row is None:
-            return party_of_context(unit, context)
-        party = party_of_row(row, context)
-        facts = self.desk.feed.facts_for(subscriber, read_at)
-        return Party(party.subscriber, party.traits, merge(party.grants, facts)) if facts else party
+            return Standing(subscriber, caller.name, lambda: party_of_context(context.unit, members))
+        facts = feed.facts_for(subscriber, read_at)
+        mark = (caller.name, read_at, tuple(fact.id for fact in facts))
+
+        def build() -> Party:
+            party = party_of_row(row, members)
+            return Party(party.subscriber, party.traits, merge(party.grants, facts)) if facts else party
+
+        return Standing(subscriber, mark, build)
 
     async def _read_party(self, subscriber: str) -> tuple[float, Mapping[str, Any] | None]:
         now = self.desk.now().timestamp()
@@ -147,3 +191,11 @@ class Counter:
             found = (now, await self.desk.read_invites(subscriber))
             self._invites.put(subscriber, *found)
         return found[1] or {}
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

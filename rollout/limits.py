@@ -13,3 +13,6 @@ WAVES_PER_FEATURE = 200  # also the bound of a ruleset: rules/feature.py
 MEASUREMENTS_KEPT_HOURS = 24 * 14
 PHONE_DECISIONS_PER_SECOND = 20  # requests of one subscriber for decisions, on one edge; five seconds' worth at once
 BACKEND_DECISIONS_PER_SECOND = 20_000  # requests of one API key for decisions, on one edge
+STREAMS_PER_PERSON = 8  # event streams of one person (or of one API key about one person) on one edge
+STREAMS_PER_EDGE = 20_000
+STREAM_SECONDS = 6 * 3600  # then a listener connects again, to whichever edge has room

@@ -9,8 +9,10 @@ import orjson
 from aiohttp import web
 
 from controlplane.refusal import NotAuthenticated, TryAgain
+from rollout.browsers import Browsers
+from rollout.context import NO_CONTEXT
 from rollout.desk import Caller, Counter, Desk
-from rollout.ofrep import Browsers
+from rollout.evaluations import told_to_phones
 from rollout.rules.decision import Decision, Ruleset, decide
 from rollout.words import say
 
@@ -32,10 +34,14 @@ def routes(desk: Desk, counter: Counter | None = None) -> list[web.RouteDef]:
 
 
 async def _features(counter: Counter, caller: Caller) -> dict[str, Any]:
-    party = await counter.party(caller, {})
+    party = (await counter.standing(caller, NO_CONTEXT)).build()
     desk = counter.desk
     ruleset, now = desk.rulesets.current, desk.now()
-    decisions = [decide(ruleset, key, party, now) for key in ruleset.features if caller.may_see(ruleset, key)]
+    decisions = [
+        told_to_phones(ruleset, decide(ruleset, key, party, now))
+        for key in ruleset.features
+        if caller.may_see(ruleset, key)
+    ]
     inviting = [d.feature for d in decisions if d.feature in party.grants and _window_open(ruleset, d.feature)]
     left: Mapping[str, Any] | None = {}
     if inviting:

@@ -30,7 +30,7 @@ def say(decision: Decision) -> str:
         case Cause.DEVICE_UNSUPPORTED:
             return NEEDS[detail["trait"]]
         case Cause.NEEDS_FEATURE:
-            return f"This needs {detail['needs']} first, which you don't have."
+            return f"This needs {detail.get('needs', 'something else')} first, which you don't have."
         case Cause.WAITING_FOR_WAVE:
             return _turn(decision)
         case Cause.WAITING_FOR_LAUNCH:

@@ -19,6 +19,7 @@ from controlplane.env import BadSetting, load
 from controlplane.refusal import NotFound, Refusal, TryAgain
 from rollout import me, ofrep
 from rollout.desk import Counter
+from rollout.streams import Streams
 
 from .edge import Edge
 from .errors import BodyTooLarge, MethodNotAllowed
@@ -58,7 +59,8 @@ def build(edge: Edge) -> web.Application:
     app = web.Application(middlewares=[problems], client_max_size=FRAME_BYTES + 1024)
     counter = Counter(edge)
     app.add_routes([web.get("/v1/signal", edge.sockets.handle), *edge.rest.routes()])
-    app.add_routes([*ofrep.routes(edge, counter), *me.routes(edge, counter)])
+    streams = Streams(edge)
+    app.add_routes([*ofrep.routes(edge, counter, streams), *me.routes(edge, counter)])
     app.add_routes([*edge.forward.routes(), *edge.pages.routes()])
 
     async def started(_: web.Application) -> None:
@@ -68,6 +70,7 @@ def build(edge: Edge) -> web.Application:
         await edge.stop()
 
     app.on_startup.append(started)
+    app.on_shutdown.append(streams.close)
     app.on_shutdown.append(stopping)
     return app
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from controlplane.embedded import database_url, redis_url
 from controlplane.env import Env
 from controlplane.keys import Keys
 from controlplane.refusal import NotAuthenticated
-from rollout.feed import OVERLAP, Feed
+from rollout.feed import OVERLAP, Feed, FeedRow
 from rollout.ruleset import Rulesets
 from rollout.watch import Watcher
 from rollout.words import say
@@ -118,6 +118,21 @@ class Edge:
     @property
     def allowed_origins(self) -> tuple[str, ...]:
         return self.env.allowed_origins
+
+    @property
+    def public_url(self) -> str:
+        return self.env.public_url
+
+    @property
+    def stream_key(self) -> bytes:
+        return self.keys.stream
+
+    @property
+    def on_feed(self) -> list[Callable[[list[FeedRow]], None]]:
+        return self.watcher.on_feed
+
+    def nudge(self) -> None:
+        self.watcher.nudge()
 
     def now(self) -> datetime:
         return datetime.now(UTC)
