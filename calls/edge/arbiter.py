@@ -22,6 +22,7 @@ from calls.rules.call import (
     Due,
     Effect,
     Event,
+    Hung,
     Record,
     Release,
     Settle,
@@ -105,7 +106,7 @@ class Arbiter:
         fresh = False
         for _ in range(MOST_RACES):
             if stored is None:
-                stored, fresh = await self.store.load(call), True
+                stored, fresh = await self.store.load(call) or self._wiped(call, event), True
                 if stored is None:
                     self.forget(call)
                     return Moved(None)
@@ -127,6 +128,13 @@ class Arbiter:
                 return await self._run(moved, effects)
             stored = None
         raise TryAgain("Too many changes to this call at once. Try again.", retry_after=1)
+
+    def _wiped(self, call: str, event: Event) -> Stored | None:
+        """A live call whose record Redis has lost, when somebody hangs up: the other side must hear of it as well."""
+        stored = self.known.get(call)
+        if stored is None or stored.call.over or not isinstance(event, Hung):
+            return None
+        return Stored(stored.call, 0)
 
     async def _unmoved(self, call: Call, effects: tuple[Effect, ...]) -> Moved:
         dropped = False

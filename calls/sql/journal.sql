@@ -1,5 +1,6 @@
 -- Write call records in a batch. A row with a higher version takes the place of an older one of the same call; a late
--- older one changes nothing. Times are epoch milliseconds. Returns how many rows were written.
+-- older one changes nothing. An end is final, whatever its version: versions begin anew when Redis has lost the call.
+-- Times are epoch milliseconds. Returns how many rows were written.
 CREATE OR REPLACE FUNCTION calls_journal(p_rows jsonb) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -22,7 +23,7 @@ BEGIN
         state = excluded.state, reason = excluded.reason, cause = excluded.cause, rang_at = excluded.rang_at,
         accepted_at = excluded.accepted_at, connected_at = excluded.connected_at, ended_at = excluded.ended_at,
         version = excluded.version
-    WHERE c.version < excluded.version;
+    WHERE c.ended_at IS NULL AND (c.version < excluded.version OR excluded.ended_at IS NOT NULL);
     GET DIAGNOSTICS v_written = ROW_COUNT;
     INSERT INTO rollout_callevidence AS e (call, feature, area, "window", setup_ms, reason, at)
     SELECT DISTINCT ON (r.id) r.id, r.feature, r.area, r."window", r.setup_ms, coalesce(r.reason, ''),
