@@ -6,7 +6,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from controlplane.api import explain, house
-from rollout.api import areas, features, windows
+from rollout.api import areas, audiences, features, windows
 
 urlpatterns = [
     path("deployment", house.DeploymentView.as_view()),
@@ -21,6 +21,8 @@ urlpatterns = [
     path("features/<str:key>/launch", features.LaunchView.as_view()),
     path("features/<str:key>/access", features.AccessView.as_view()),
     path("features/<str:key>/invite-tree", features.InviteTreeView.as_view()),
+    path("audiences", audiences.AudiencesView.as_view()),
+    path("audiences/<str:key>", audiences.AudienceView.as_view()),
     path("windows", windows.WindowsView.as_view()),
     path("windows/<int:id>", windows.WindowView.as_view()),
     path("windows/<int:id>/open", windows.OpenWindowView.as_view()),

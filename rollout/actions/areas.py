@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,7 +14,7 @@ from django.db import transaction
 from controlplane.audit.record import Actor, record
 from controlplane.refusal import BadInput, NotFound
 from rollout.actions.rulesets import publish
-from rollout.errors import AreaExists
+from rollout.errors import AreaExists, ChangedMeanwhile
 from rollout.models import Allowance, Area
 
 CHANGEABLE = (
@@ -60,11 +62,17 @@ def create_area(
 
 
 @transaction.atomic
-def change_area(key: str, *, changes: Mapping[str, Any], actor: Actor, now: datetime, reason: str = "") -> Area:
-    """Changes settings of an area; its next tick comes at once and judges by them. Raises `NotFound`, `BadInput`."""
+def change_area(
+    key: str, *, changes: Mapping[str, Any], actor: Actor, now: datetime, reason: str = "", tag: str = ""
+) -> Area:
+    """Changes settings of an area; its next tick comes at once and judges by them. With `tag` (as `tag_of` gives it),
+    only if nobody changed them since. Raises `NotFound`, `BadInput`, `ChangedMeanwhile`.
+    """
     area = Area.objects.select_for_update(no_key=True).filter(key=key).first()
     if area is None:
         raise NotFound(f"There is no area {key!r}.")
+    if tag and tag != tag_of(area):
+        raise ChangedMeanwhile("area")
     if unknown := set(changes) - set(CHANGEABLE):
         raise BadInput(f"An area's {', '.join(sorted(unknown))} can't be changed.", path=min(unknown))
     before = _as_detail(area)
@@ -78,6 +86,12 @@ def change_area(key: str, *, changes: Mapping[str, Any], actor: Actor, now: date
     record("area.changed", subject=f"area:{key}", actor=actor, now=now, reason=reason, detail=changed)
     publish(actor, now, f"Changed the area {key}")
     return area
+
+
+def tag_of(area: Area) -> str:
+    """16 hexadecimal digits that change with any setting, and with nothing that the controller writes."""
+    settings = json.dumps(_as_detail(area), sort_keys=True, default=str)
+    return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
 
 def _check(area: Area) -> None:

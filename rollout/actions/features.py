@@ -178,6 +178,13 @@ def _set_access(key: str, access: Access, *, verb: str, actor: Actor, now: datet
     return _store(feature, verb, actor=actor, now=now, reason=reason, detail=detail)
 
 
+def expect(key: str, revision: int) -> None:
+    """Locks the feature until the transaction ends. Raises `FeatureChanged` when it is at another revision."""
+    feature = _locked(key)
+    if feature.revision != revision:
+        raise FeatureChanged(feature.revision)
+
+
 def _locked(key: str) -> Feature:
     try:
         return Feature.objects.select_for_update().get(key=key)

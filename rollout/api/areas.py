@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from controlplane.api.authentication import actor_of
 from controlplane.api.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
 from controlplane.api.finding import find_subscriber, find_subscribers
+from controlplane.api.manners import tag_asked, tagged
 from controlplane.refusal import NotFound
 from rollout.actions import areas, grants
 from rollout.api.bodies import (
@@ -42,6 +43,10 @@ def _with_row(area: Area) -> Area:
     return area
 
 
+def _answer(area: Area, *, status: int = 200) -> Response:
+    return tagged(Response(AreaAnswer(_with_row(area)).data, status=status), areas.tag_of(area))
+
+
 class AreasView(APIView):
     @extend_schema(responses=list_of(AreaAnswer), operation_id="list_areas")
     def get(self, request: Request) -> Response:
@@ -54,22 +59,23 @@ class AreasView(APIView):
         body = read(AreaBody, request)
         made = areas.create_area(body.pop("key"), actor=actor_of(request), now=timezone.now(), **body)
         made.refresh_from_db()
-        return Response(AreaAnswer(_with_row(made)).data, status=201)
+        return _answer(made, status=201)
 
 
 class AreaView(APIView):
     @extend_schema(responses=AreaAnswer, operation_id="get_area")
     def get(self, request: Request, key: str) -> Response:
         """One area, with its newest load."""
-        return Response(AreaAnswer(_with_row(_area(key))).data)
+        return _answer(_area(key))
 
     @extend_schema(request=AreaPatch, responses=AreaAnswer, operation_id="change_area")
     def patch(self, request: Request, key: str) -> Response:
         """Changes what is sent; the next tick comes at once."""
         body = read(AreaPatch, request, partial=True)
         reason = body.pop("reason", "")
-        areas.change_area(key, changes=body, reason=reason, actor=actor_of(request), now=timezone.now())
-        return Response(AreaAnswer(_with_row(_area(key))).data)
+        tag = tag_asked(request)
+        areas.change_area(key, changes=body, reason=reason, tag=tag, actor=actor_of(request), now=timezone.now())
+        return _answer(_area(key))
 
 
 class DecisionsView(APIView):

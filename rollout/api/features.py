@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -14,6 +15,7 @@ from rest_framework.views import APIView
 from controlplane.api.authentication import actor_of
 from controlplane.api.bodies import ReasonBody, list_of, listed, read
 from controlplane.api.finding import find_subscriber
+from controlplane.api.manners import PAGING_BY_KEY, keyed_page, revision_asked, tagged
 from controlplane.refusal import BadInput, NotFound
 from rollout.actions import features
 from rollout.api.bodies import AccessBody, BranchAnswer, FeatureAnswer, FeatureBody, FeaturePatch, KillBody
@@ -30,14 +32,24 @@ def feature_of(key: str) -> Feature:
 
 
 def answer(feature: Feature, *, status: int = 200) -> Response:
-    return Response(FeatureAnswer(feature).data, status=status)
+    return tagged(Response(FeatureAnswer(feature).data, status=status), feature.revision)
+
+
+def done(request: Request, key: str, action: Callable[..., Feature], **body: Any) -> Response:
+    """What the verb made of the feature. With `If-Match`, only if nobody changed it since."""
+    revision = revision_asked(request)
+    with transaction.atomic():
+        if revision is not None:
+            features.expect(key, revision)
+        feature = action(key, actor=actor_of(request), now=timezone.now(), **body)
+    return answer(feature)
 
 
 class FeaturesView(APIView):
-    @extend_schema(responses=list_of(FeatureAnswer), operation_id="list_features")
+    @extend_schema(parameters=PAGING_BY_KEY, responses=list_of(FeatureAnswer), operation_id="list_features")
     def get(self, request: Request) -> Response:
-        """Every feature."""
-        return listed(FeatureAnswer, Feature.objects.all())
+        """Features in the order of their keys."""
+        return listed(FeatureAnswer, *keyed_page(request, Feature.objects.all()))
 
     @extend_schema(request=FeatureBody, responses={201: FeatureAnswer}, operation_id="create_feature")
     def post(self, request: Request) -> Response:
@@ -65,7 +77,7 @@ class FeatureView(APIView):
     def patch(self, request: Request, key: str) -> Response:
         """Changes what is sent, and nothing else."""
         body = read(FeaturePatch, request, partial=True)
-        reason, revision = body.pop("reason", ""), body.pop("revision", None)
+        reason, revision = body.pop("reason", ""), body.pop("revision", revision_asked(request))
         changed = features.change_feature(
             key, changes=body, reason=reason, revision=revision, actor=actor_of(request), now=timezone.now()
         )
@@ -77,8 +89,7 @@ def verb(name: str, action: Callable[..., Feature], words: str) -> type[APIView]
 
     @extend_schema(request=ReasonBody, responses=FeatureAnswer, operation_id=f"{name}_feature", description=words)
     def post(self: APIView, request: Request, key: str) -> Response:
-        reason = read(ReasonBody, request)["reason"]
-        return answer(action(key, reason=reason, actor=actor_of(request), now=timezone.now()))
+        return done(request, key, action, **read(ReasonBody, request))
 
     return type(f"{name.capitalize()}View", (APIView,), {"post": post})
 
@@ -93,16 +104,14 @@ class KillView(APIView):
     @extend_schema(request=KillBody, responses=FeatureAnswer, operation_id="kill_feature")
     def post(self, request: Request, key: str) -> Response:
         """Stops the feature for everybody; with `end_calls`, calls that run end too."""
-        body = read(KillBody, request)
-        return answer(features.kill(key, actor=actor_of(request), now=timezone.now(), **body))
+        return done(request, key, features.kill, **read(KillBody, request))
 
 
 class AccessView(APIView):
     @extend_schema(request=AccessBody, responses=FeatureAnswer, operation_id="set_feature_access")
     def post(self, request: Request, key: str) -> Response:
         """Who decides who has it: grants, the rules, or nobody (everyone)."""
-        body = read(AccessBody, request)
-        return answer(features.set_access(key, actor=actor_of(request), now=timezone.now(), **body))
+        return done(request, key, features.set_access, **read(AccessBody, request))
 
 
 def branch_answer(branch: Branch) -> dict[str, Any]:

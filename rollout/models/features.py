@@ -75,7 +75,8 @@ class Audience(models.Model):
 
     key = models.CharField(max_length=64, unique=True, validators=[RegexValidator(r"\A[a-z0-9._-]{1,64}\Z")])
     name = models.CharField(max_length=100)
-    any_of = models.JSONField(default=list, help_text="[[clause, clause], [clause]]")
+    any_of = models.JSONField(default=list, blank=True, help_text="[[clause, clause], [clause]]")
+    revision = models.PositiveIntegerField(default=1, db_default=1, editable=False)
 
     class Meta:
         ordering = ["key"]

@@ -64,7 +64,7 @@ def test_feature__changed_in_part__keeps_the_rest(api):
     changed = api.patch("features/voice-calls", {"name": "Calls", "revision": Feature.objects.get().revision})
 
     assert (changed.told["name"], changed.told["description"]) == ("Calls", "By voice.")
-    assert is_problem(api.patch("features/voice-calls", {"name": "X", "revision": 1}), 412, "feature_changed")
+    assert is_problem(api.patch("features/voice-calls", {"name": "X", "revision": 1}), 412, "changed_meanwhile")
 
 
 def test_window__opened_and_closed__says_so_at_once(api):
