@@ -25,6 +25,11 @@ GRANTED = {
     "seed": Cause.GRANTED_BY_SEED,
     "launch": Cause.GRANTED_BY_LAUNCH,
 }
+UNMET = {
+    Unmet.UPDATE_REQUIRED: Cause.UPDATE_REQUIRED,
+    Unmet.OS_UPDATE_REQUIRED: Cause.OS_UPDATE_REQUIRED,
+    Unmet.DEVICE_UNSUPPORTED: Cause.DEVICE_UNSUPPORTED,
+}
 
 
 class Workbench:
@@ -126,7 +131,7 @@ def compile_alone(feature: Feature, bench: Workbench) -> Compiled:
         else:
             steps.append(_access_step(feature, bench))
     own = _first(steps, last)
-    return Compiled(feature=feature, steps=tuple(steps), own=own, decide=own, last=last)
+    return Compiled(feature=feature, steps=tuple(steps), own=own, decide=own, last=last, audiences=bench.audiences)
 
 
 def _pass(party: Party, now: datetime) -> None:
@@ -182,11 +187,6 @@ def _seen_default(feature: Feature) -> Seen:
 
 def _requirements_step(feature: Feature) -> tuple[str, Attempt, Seen]:
     requirements = feature.requirements
-    causes = {
-        Unmet.UPDATE_REQUIRED: Cause.UPDATE_REQUIRED,
-        Unmet.OS_UPDATE_REQUIRED: Cause.OS_UPDATE_REQUIRED,
-        Unmet.DEVICE_UNSUPPORTED: Cause.DEVICE_UNSUPPORTED,
-    }
 
     def attempt(party: Party, now: datetime) -> Decision | None:
         failed = unmet(requirements, party.traits)
@@ -194,7 +194,7 @@ def _requirements_step(feature: Feature) -> tuple[str, Attempt, Seen]:
             return None
         what, needed = failed
         name = "trait" if what is Unmet.DEVICE_UNSUPPORTED else "version"
-        return refused(feature, causes[what], Reason.DEFAULT, {name: needed})
+        return refused(feature, UNMET[what], Reason.DEFAULT, {name: needed})
 
     def seen(party: Party, now: datetime) -> Mapping[str, Any]:
         platform = party.traits.get("platform")
@@ -234,7 +234,9 @@ def _by_grant(feature: Feature, bench: Workbench) -> tuple[Attempt, Seen]:
             position = bucket(salt, party.subscriber)
             for wave, test in coming:
                 if position < wave.share_ppm and test(party.traits, now):
-                    return refused(feature, Cause.WAITING_FOR_WAVE, Reason.DEFAULT, _turn(wave, position) | invite)
+                    return refused(
+                        feature, Cause.WAITING_FOR_WAVE, Reason.DEFAULT, turn(wave) | {"bucket": position} | invite
+                    )
         return waiting
 
     def seen(party: Party, now: datetime) -> Mapping[str, Any]:
@@ -257,8 +259,9 @@ def _by_grant(feature: Feature, bench: Workbench) -> tuple[Attempt, Seen]:
     return attempt, seen
 
 
-def _turn(wave: Wave, position: int) -> dict[str, Any]:
-    return {"wave": wave.name, "wave_position": wave.position, "wave_state": str(wave.state), "bucket": position}
+def turn(wave: Wave) -> dict[str, Any]:
+    """What somebody who waits for a wave is told of it."""
+    return {"wave": wave.name, "wave_position": wave.position, "wave_state": str(wave.state)}
 
 
 def _rows(feature: Feature, bench: Workbench) -> list[Row]:
@@ -267,7 +270,7 @@ def _rows(feature: Feature, bench: Workbench) -> list[Row]:
             any_of=rule.any_of,
             test=bench.test(rule.any_of, f"features.{feature.key}.rules[{i}]"),
             share_ppm=rule.share_ppm,
-            outcomes=_outcomes(feature, rule, i),
+            outcomes=outcomes_of(feature, rule, i),
             weights_ppm=rule.weights_ppm,
         )
         for i, rule in enumerate(feature.rules)
@@ -294,7 +297,8 @@ def _seen_rules(feature: Feature, rows: Sequence[Row], bench: Workbench) -> Seen
     return seen
 
 
-def _outcomes(feature: Feature, rule: Rule, index: int) -> list[Decision]:
+def outcomes_of(feature: Feature, rule: Rule, index: int) -> list[Decision]:
+    """What a rule (counted from 0) gives: one decision for each of its variants."""
     if len(rule.variants) > 1 or rule.share_ppm != MILLION:
         reason = Reason.SPLIT
     else:

@@ -126,7 +126,8 @@ Seen = Callable[[Party, datetime], Mapping[str, Any]]
 class Compiled:
     """A feature ready to decide. `own` leaves prerequisites out, since these stand in `needs`, written out flat.
 
-    `last` is access and default in one function where the rules decide, None elsewhere.
+    `last` is access and default in one function where the rules decide, None elsewhere. `audiences` are all that its
+    rules and waves may name.
     """
 
     feature: Feature
@@ -135,6 +136,7 @@ class Compiled:
     decide: Decide
     needs: tuple[Compiled, ...] = ()
     last: Attempt | None = None
+    audiences: Mapping[str, AnyOf] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

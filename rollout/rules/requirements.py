@@ -80,16 +80,20 @@ def unmet(requirements: Requirements, traits: Mapping[str, Any]) -> tuple[Unmet,
     lowest = requirements.platforms.get(platform) if isinstance(platform, str) else None
     if lowest is None and not requirements.others_allowed:
         return Unmet.DEVICE_UNSUPPORTED, "platform"
-    if requirements.device_classes and traits.get("device_class") not in requirements.device_classes:
+    if requirements.device_classes and not of_class(traits.get("device_class"), requirements.device_classes):
         return Unmet.DEVICE_UNSUPPORTED, "device_class"
-    if lowest is not None and not _reaches(traits.get("os_version"), lowest.os):
+    if lowest is not None and not reaches(traits.get("os_version"), lowest.os):
         return Unmet.OS_UPDATE_REQUIRED, lowest.os
-    if lowest is not None and not _reaches(traits.get("app_version"), lowest.app):
+    if lowest is not None and not reaches(traits.get("app_version"), lowest.app):
         return Unmet.UPDATE_REQUIRED, lowest.app
     return None
 
 
-def _reaches(raw: Any, lowest: str) -> bool:
+def of_class(raw: Any, classes: frozenset[str]) -> bool:
+    return isinstance(raw, str) and raw in classes
+
+
+def reaches(raw: Any, lowest: str) -> bool:
     if not lowest:
         return True
     bound = semver.loose(lowest)
