@@ -66,6 +66,12 @@ class NotFound(Refusal):
     title = "There is no such thing"
 
 
+class TooLarge(Refusal):
+    code = "too_large"
+    status = 413
+    title = "The request is too large"
+
+
 class TooMany(Refusal):
     code = "rate_limited"
     status = 429

@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "controlplane.outbox",
     "controlplane.accounts",
     "controlplane.console",
+    "controlplane.api",
     "controlplane",
     "rollout",
     "calls",
@@ -48,7 +49,10 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "controlplane.api.idempotency.IdempotencyKeys",
 ]
+# Bytes of a body that is kept in memory; controlplane/api/parsing.py allows less almost everywhere.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 9 * 1024 * 1024
 
 TEMPLATES = [
     {
@@ -124,7 +128,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["controlplane.api.authentication.OperatorKey"],
     "DEFAULT_PERMISSION_CLASSES": ["controlplane.api.authentication.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["controlplane.api.parsing.BoundedJSON"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "controlplane.api.problems.handle",
     "UNAUTHENTICATED_USER": None,
@@ -187,6 +191,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         ("seal the audit", "audit.seal", 1.0),
         ("sign the audit's head", "audit.sign_head", 60.0),
         ("forget spent codes and tokens", "accounts.purge", 600.0),
+        ("forget old answers to repeated requests", "api.purge", 3600.0),
         ("capacity, closing times, overdue reservations", "rollout.tasks.tick", 1.0),
         ("forget old measurements", "rollout.tasks.forget_old_measurements", 3600.0),
     )

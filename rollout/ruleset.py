@@ -19,6 +19,7 @@ import structlog
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
+from rollout.rules.bounds import MOST_PATTERNS_IN_ALL
 from rollout.rules.decision import EMPTY, Ruleset
 from rollout.rules.document import read_ruleset
 from rollout.rules.reading import Invalid
@@ -29,7 +30,8 @@ log = structlog.get_logger(__name__)
 
 CONTEXT = b"rollcall ruleset v1\x00"
 LARGEST = 8 * 1024 * 1024  # bytes
-REMEMBERED = 100
+PATTERN = b'"REGEX"'  # as the canonical body writes the operator
+REMEMBERED = 2_000  # refused rulesets
 
 
 class BadRuleset(Exception):
@@ -54,6 +56,8 @@ def load(body: bytes, signature: bytes, public_key: VerifyKey, *, strict: bool =
     """Verify, read and compile. Raises `BadRuleset` with a sentence, and nothing else, whatever the bytes are."""
     if len(body) > LARGEST:
         raise BadRuleset(f"The ruleset has {len(body)} bytes; at most {LARGEST} are allowed.")
+    if (patterns := body.count(PATTERN)) > MOST_PATTERNS_IN_ALL:
+        raise BadRuleset(f"The ruleset has {patterns} regular expressions; at most {MOST_PATTERNS_IN_ALL} are allowed.")
     try:
         public_key.verify(CONTEXT + body, bytes(signature))
     except (BadSignatureError, ValueError, TypeError) as error:

@@ -16,7 +16,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from controlplane.refusal import BadInput, NotAllowed, NotAuthenticated, NotFound, Refusal, TooMany, TryAgain
+from controlplane.refusal import BadInput, NotAllowed, NotAuthenticated, NotFound, Refusal, TooLarge, TooMany, TryAgain
 
 log = structlog.get_logger(__name__)
 
@@ -35,12 +35,6 @@ class NotAcceptable(Refusal):
     code = "not_acceptable"
     status = 406
     title = "The answer is not available in this form"
-
-
-class TooLarge(Refusal):
-    code = "too_large"
-    status = 413
-    title = "The request is too large"
 
 
 class UnsupportedMediaType(Refusal):

@@ -20,6 +20,19 @@ PROBLEM = {
     "additionalProperties": True,
 }
 METHODS = {"get", "post", "put", "patch", "delete"}
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Sent again within 24 hours, the request has its effect once and gets the first one's answer",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+}
+IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The ETag of an earlier answer: refused with 412 when the thing was changed since",
+    "schema": {"type": "string", "pattern": '^("[0-9a-f]{1,16}"|\\*)$'},
+}
+TAGGED = ("/api/features/{key}", "/api/audiences/{key}", "/api/areas/{key}")
 
 
 def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -33,7 +46,17 @@ def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for method, operation in item.items():
             if method in METHODS:
                 operation["responses"]["default"] = refusal
+                operation.setdefault("parameters", []).extend(_headers(path, method))
+                if not operation["parameters"]:
+                    del operation["parameters"]
                 words = operation.get("description", "")
                 operation.setdefault("summary", words.partition("\n")[0].partition(". ")[0].rstrip("."))
                 operation["tags"] = ["phones" if path.startswith("/v1/") else "operators"]
     return result
+
+
+def _headers(path: str, method: str) -> list[dict[str, Any]]:
+    """The headers that an operation knows beside its own parameters."""
+    if method == "get" or not path.startswith("/api/"):
+        return []
+    return [IDEMPOTENCY_KEY, IF_MATCH] if path.startswith(TAGGED) else [IDEMPOTENCY_KEY]

@@ -15,6 +15,7 @@ from rollout.errors import AudienceExists, AudienceInUse, AudienceInvalid, Audie
 from rollout.models import Audience
 from rollout.rules import reading
 from rollout.rules.audience import compile_audiences, parse_any_of
+from rollout.rules.bounds import patterns_bounded
 from rollout.rules.reading import Invalid
 
 CHANGEABLE = frozenset({"name", "any_of"})
@@ -103,6 +104,7 @@ def validate(audience: Audience) -> None:
     try:
         reading.key_text(audience.key, "key")
         reading.text(audience.name, "name", most=LONGEST_NAME, least=1)
+        patterns_bounded(audience.any_of, "any_of")
         mine = parse_any_of(audience.any_of, "any_of")
         others = Audience.objects.exclude(key=audience.key).values_list("key", "any_of")
         compile_audiences({audience.key: mine} | {k: parse_any_of(raw, k, strict=False) for k, raw in others})

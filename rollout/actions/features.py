@@ -17,6 +17,7 @@ from rollout.actions.rulesets import feature_document, publish, publish_narrowin
 from rollout.errors import FeatureChanged, FeatureExists, FeatureInvalid, FeatureKilled, FeatureUnknown
 from rollout.models import Access, Feature, Switch
 from rollout.rules import reading
+from rollout.rules.bounds import patterns_bounded
 from rollout.rules.feature import Kind, parse_feature
 from rollout.rules.reading import Invalid
 
@@ -211,6 +212,7 @@ def _validate(feature: Feature) -> None:
             reading.text(getattr(feature, name), name, most=most, least=1 if name == "name" else 0)
         for i, tag in enumerate(reading.items(feature.tags, "tags", most=32)):
             reading.text(tag, f"tags[{i}]", most=32, least=1)
+        patterns_bounded(feature.rules, "rules")
         parse_feature(feature_document(feature, windows_open=False), "")
     except Invalid as error:
         first, dot, rest = error.path.partition(".")

@@ -73,6 +73,8 @@ class OpenWindowView(APIView):
 
 
 class CloseWindowView(APIView):
+    commits_itself = True  # so that the close is certain before it is acknowledged
+
     @extend_schema(request=ReasonBody, responses=WindowAnswer, operation_id="close_window")
     def post(self, request: Request, id: int) -> Response:
         """When this answers, nobody is granted through the window any more. Who came in keeps the feature."""
