@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
+from nacl.exceptions import BadSignatureError
 
 from controlplane.audit.models import AuditEntry
 from controlplane.audit.rules.chain import GENESIS, Head, digest, signed_head
@@ -45,8 +46,16 @@ def seal(now: datetime) -> int:
 
 
 def sign_head(now: datetime) -> Head | None:
-    """Signs the head and writes it to the data folder, in one piece. None before the first entry."""
+    """Signs the head and writes it to the data folder, in one piece. None before the first entry.
+
+    None too, and nothing written, unless the trail still holds the head that was signed before: signing what is left of
+    a trail would destroy the proof that something was cut off or written anew.
+    """
     last = AuditEntry.objects.filter(sequence__isnull=False).order_by("-sequence").first()
+    if not _holds_signed_head():
+        todo = "run manage.py audit verify; after restoring a backup on purpose, move the file away"
+        log.error("audit.head_refused", file=str(head_path()), todo=todo)
+        return None
     if last is None or last.sequence is None:
         return None
     head = Head(last.sequence, bytes(last.digest or b""))
@@ -64,6 +73,34 @@ def sign_head(now: datetime) -> Head | None:
 def head_path() -> Path:
     """The second place: outside of the database."""
     return Path(settings.ENV.data) / "audit-head.json"
+
+
+def read_head() -> Head | None:
+    """The head that was signed last, None before the first. Raises ForgedHead unless its signature holds."""
+    try:
+        value = json.loads(head_path().read_text(encoding="ascii"))
+        head = Head(int(value["sequence"]), bytes.fromhex(value["digest"]))
+        settings.KEYS.audit.verify_key.verify(signed_head(head), bytes.fromhex(value["signature"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, OverflowError, BadSignatureError) as error:
+        raise ForgedHead from error
+    return head
+
+
+class ForgedHead(Exception):
+    """The file of the signed head was changed by somebody else."""
+
+
+def _holds_signed_head() -> bool:
+    try:
+        signed = read_head()
+    except ForgedHead:
+        return False
+    if signed is None:
+        return True
+    entry = AuditEntry.objects.filter(sequence=signed.sequence).first()
+    return entry is not None and bytes(entry.digest or b"") == signed.digest
 
 
 def _alone(now: datetime) -> bool:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.db import transaction
-from nacl.exceptions import BadSignatureError
 
 from controlplane.audit.models import AuditEntry
 from controlplane.audit.rules import chain
-from controlplane.audit.rules.chain import Entry, Head
-from controlplane.audit.seal import head_path
+from controlplane.audit.rules.chain import Entry
+from controlplane.audit.seal import ForgedHead, head_path, read_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +28,8 @@ class Verification:
 def verify() -> Verification:
     """Walks the whole trail. The signed head is read first: the trail may only be longer than it says."""
     try:
-        signed = _read_head()
-    except (ValueError, KeyError, TypeError, BadSignatureError):
+        signed = read_head()
+    except ForgedHead:
         words = f"{head_path()} was changed: its signature doesn't hold. Restore it, and find out who wrote it."
         return Verification(False, 0, AuditEntry.objects.filter(sequence__isnull=True).count(), None, None, words)
     with transaction.atomic():
@@ -57,14 +54,3 @@ def _entries() -> Iterator[Entry]:
     rows = AuditEntry.objects.filter(sequence__isnull=False).order_by("sequence")
     for row in rows.iterator(chunk_size=2_000):
         yield row.as_entry()
-
-
-def _read_head() -> Head | None:
-    try:
-        text = head_path().read_text(encoding="ascii")
-    except FileNotFoundError:
-        return None
-    value = json.loads(text)
-    head = Head(int(value["sequence"]), bytes.fromhex(value["digest"]))
-    settings.KEYS.audit.verify_key.verify(chain.signed_head(head), bytes.fromhex(value["signature"]))
-    return head

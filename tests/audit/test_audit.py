@@ -194,6 +194,57 @@ def test_verify__after_all_was_written_anew__sees_it_by_the_signed_head() -> Non
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("unguarded")
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "DELETE FROM audit_auditentry WHERE sequence > 3",
+        "UPDATE audit_auditentry SET sequence = NULL, previous = NULL, digest = NULL, actor = 'nobody'",
+    ],
+)
+def test_sign_head__of_a_trail_that_lost_what_was_signed__refuses_and_keeps_the_proof(harm: str) -> None:
+    write(5)
+    seal(NOON)
+    sign_head(NOON)
+    proof = head_path().read_text()
+    sql(harm)
+    seal(NOON)
+
+    assert sign_head(NOON + timedelta(minutes=1)) is None
+
+    assert head_path().read_text() == proof
+    assert not verify().ok
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("spoilt", ["", json.dumps({"sequence": 1, "digest": "00" * 32, "signature": "00" * 64})])
+def test_sign_head__over_a_head_that_was_changed__refuses(spoilt: str) -> None:
+    write(2)
+    seal(NOON)
+    sign_head(NOON)
+    head_path().write_text(spoilt)
+
+    assert sign_head(NOON) is None
+
+    assert "signature" in verify().words
+
+
+@pytest.mark.django_db
+def test_sign_head__of_a_trail_that_only_grew__signs_its_new_end() -> None:
+    write(2)
+    seal(NOON)
+    sign_head(NOON)
+    write(3)
+    seal(NOON)
+
+    signed = sign_head(NOON)
+
+    assert signed is not None
+    assert signed.sequence == 5
+    assert (verify().ok, verify().signed_sequence) == (True, 5)
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     "spoil",
     [
