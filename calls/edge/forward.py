@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import unquote
 
 import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, web
+from yarl import URL
 
 from calls.rules.messages import FRAME_BYTES
-from controlplane.refusal import TryAgain
+from controlplane.refusal import NotFound, TryAgain
 
 from .errors import BodyTooLarge
 from .limits import FORWARD, Limits
@@ -54,6 +56,7 @@ class Forward:
     async def handle(self, request: web.Request) -> web.Response:
         """The answer of web, with what a phone may see of it. Raises `TryAgain` when there is none."""
         assert self._session is not None
+        target = self._address(request)
         await self.limits.spend(FORWARD, request.remote or "")
         if (request.content_length or 0) > FRAME_BYTES:
             raise BodyTooLarge("The body may have at most 64 KiB.")
@@ -63,7 +66,7 @@ class Forward:
         headers["X-Forwarded-Proto"] = request.scheme
         try:
             async with self._session.request(
-                request.method, f"{self.target}{request.rel_url}", data=body, headers=headers, allow_redirects=False
+                request.method, target, data=body, headers=headers, allow_redirects=False
             ) as answer:
                 content = await answer.read()
         except (TimeoutError, ClientError, OSError) as error:
@@ -73,3 +76,10 @@ class Forward:
         self._failed_at = time.monotonic() if answer.status == 503 else None
         back = {name: answer.headers[name] for name in PASSED_BACK if name in answer.headers}
         return web.Response(body=content, status=answer.status, headers=back)
+
+    def _address(self, request: web.Request) -> URL:
+        """The same path and query on web, untouched. Raises `NotFound` for one that climbs out of the phones' part."""
+        path = unquote(request.rel_url.raw_path).replace("\\", "/")
+        if {".", ".."} & set(path.split("/")):
+            raise NotFound("There is nothing at this address.")
+        return URL(f"{self.target}{request.rel_url.raw_path_qs}", encoded=True)

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import unused_port
 
 from calls.edge.edge import Edge
 from tests.journeys.signaling import BLOB, LIST, Stage, phones, running_edge
@@ -152,9 +153,6 @@ async def test_edge__serves_the_phone_health_metrics_and_decisions(stage: Stage)
 
 
 async def test_forwarded__request_and_answer__pass_without_cookies(stage: Stage) -> None:
-    from aiohttp import web
-    from aiohttp.test_utils import unused_port
-
     seen: dict[str, Any] = {}
 
     async def register(request: web.Request) -> web.Response:
@@ -177,3 +175,39 @@ async def test_forwarded__request_and_answer__pass_without_cookies(stage: Stage)
     assert (status, body) == (202, {"challenge": "c"})
     assert seen == {"cookie": None, "body": {"phone": "+49"}, "path": "/v1/registration?x=1"}
     assert "Set-Cookie" not in headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/registration/../../console/",
+        "/v1/me/%2e%2e/%2e%2e/api/overview",
+        "/v1/tokens/./../../metrics",
+        "/v1/me/%2E./%2e%2e/readyz",
+    ],
+)
+async def test_forwarded__address_that_climbs_out__reaches_nothing_of_the_console(stage: Stage, path: str) -> None:
+    seen: list[str] = []
+
+    async def anything(request: web.Request) -> web.Response:
+        seen.append(request.raw_path)
+        return web.json_response({})
+
+    app = web.Application()
+    app.add_routes([web.route("*", "/{path:.*}", anything)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = unused_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        async with running_edge(stage) as edge:
+            edge.forward.target = f"http://127.0.0.1:{port}"
+            reader, writer = await asyncio.open_connection("127.0.0.1", edge.env.port)
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: phones\r\nConnection: close\r\n\r\n".encode())
+            status = await reader.readline()
+            writer.close()
+    finally:
+        await runner.cleanup()
+
+    assert b" 404 " in status
+    assert seen == []
