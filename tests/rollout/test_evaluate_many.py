@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollout.rules.audience import AnyOf, compile_any_of, parse_any_of
 from rollout.rules.decision import Cause, Decision, Ruleset, decide
 from rollout.rules.document import read_ruleset
 from rollout.rules.many import CHUNK, evaluate_many
+from rollout.rules.masks import Masks
 from rollout.rules.murmur import TextUnits, UuidUnits
 from rollout.rules.reading import Invalid
 from rollout.rules.table import Coded, read_table
@@ -25,7 +27,7 @@ NAMESPACE = UUID("018f3c1e-7b1a-7c3d-9e2f-0a1b2c3d4e5f")
 
 TEXTS = ["DE", "de", "AT", "", "2.12.0", "2.12.0-rc.1", "v2.12", "17", "17.5", "true", "10.1.2.3", "::1", "Straße"]
 TIMES = ["2015-03-31T12:00:00Z", "2015-03-31", "2016-01-01T00:00:00+02:00", "0001-01-01T00:00:00+23:00"]
-NUMBERS = ["17", "17.5", "-3", "1e3", "9007199254740993", "1e300"]
+NUMBERS = ["17", "17.5", "0.1", "-3", "1e3", "9007199254740993", "1e300"]
 TRAITS = ["country", "app_version", "os_version", "platform", "device_class", "age", "joined_at", "currentTime", "x"]
 
 many = st.builds(
@@ -150,6 +152,20 @@ def listed(elements: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
 
 
 flags = listed(st.booleans())
+numeric = st.one_of(
+    st.builds(lambda found, mask: np.ma.MaskedArray(found, mask), listed(numbers), flags),
+    listed(numbers).map(lambda found: np.array(found, np.int64)),
+    listed(st.sampled_from([0, 17, 200])).map(lambda found: np.array(found, np.uint8)),
+    listed(st.sampled_from([17.5, 17.0, -3.0, float("nan"), float("inf"), 0.1])).map(
+        lambda found: np.array(found, np.float32)
+    ),
+    listed(st.sampled_from([17.5, 17.0, -3.0, 1e300, float("nan")])).map(lambda found: np.array(found)),
+)
+times = st.builds(
+    lambda found, unit: np.array(found, f"datetime64[{unit}]"),
+    listed(st.sampled_from(["2015-03-31T12:00:00", "2016-01-01", "NaT", "1969-12-31T23:59:59", "2015-03-31"])),
+    st.sampled_from(["s", "ms", "us", "ns"]),
+)
 columns = st.one_of(
     listed(values),
     listed(values).map(lambda found: np.array([*found, None], object)[:-1]),
@@ -161,17 +177,8 @@ columns = st.one_of(
     listed(st.sampled_from(TEXTS)).map(lambda found: np.array(found)),
     listed(st.sampled_from(TEXTS)).map(lambda found: np.array([each.encode() for each in found])),
     listed(st.sampled_from([b"DE", b"\xff"])).map(lambda found: np.array(found)),
-    st.builds(lambda found, mask: np.ma.MaskedArray(found, mask), listed(numbers), flags),
-    listed(numbers).map(lambda found: np.array(found, np.int64)),
-    listed(st.sampled_from([0, 17, 200])).map(lambda found: np.array(found, np.uint8)),
-    listed(st.sampled_from([17.5, 17.0, -3.0, float("nan"), float("inf"), 0.1])).map(
-        lambda found: np.array(found, np.float32)
-    ),
-    st.builds(
-        lambda found, unit: np.array(found, f"datetime64[{unit}]"),
-        listed(st.sampled_from(["2015-03-31T12:00:00", "2016-01-01", "NaT", "1969-12-31T23:59:59"])),
-        st.sampled_from(["s", "ms", "us", "ns"]),
-    ),
+    numeric,
+    times,
     flags.map(lambda found: np.array(found)),
 )
 who = st.integers(0, 30).map(lambda n: uuid5(NAMESPACE, str(n)))
@@ -200,7 +207,7 @@ def facts(decision: Decision) -> tuple[Any, ...]:
     return decision.feature, decision.value, decision.variant, decision.reason, decision.cause, detail
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(rulesets, tables, st.sampled_from(["voice", "video"]))
 def test_evaluate_many__any_feature_and_table__agrees_with_decide_on_every_row(
     ruleset: Ruleset, raw: dict[str, Any], key: str
@@ -215,6 +222,63 @@ def test_evaluate_many__any_feature_and_table__agrees_with_decide_on_every_row(
         assert verdicts.enabled[row] == decision.enabled
         assert verdicts.variants[verdicts.variant[row]] == decision.variant
         assert list(Cause)[verdicts.cause[row]] is decision.cause
+
+
+def alike(any_of: AnyOf, raw: dict[str, Any]) -> None:
+    """The masks of an audience are where it is true, and where it is false, of the rows one by one."""
+    table, test = read_table(raw), compile_any_of(any_of, {})
+    answers = [test(table.party(row).traits, NOW) for row in range(table.size)]
+
+    masks = Masks(table, {}, NOW)
+
+    assert masks.where(any_of, True)(slice(0, table.size)).tolist() == [answer is True for answer in answers]
+    assert masks.where(any_of, False)(slice(0, table.size)).tolist() == [answer is False for answer in answers]
+
+
+def age(operators: list[str], values: list[str]) -> st.SearchStrategy[dict[str, Any]]:
+    return single(operators, values).map(lambda clause: {**clause, "trait": "age"})
+
+
+@settings(max_examples=300, deadline=None)
+@given(age(["NUM_EQ", "NUM_GT", "NUM_GTE", "NUM_LT", "NUM_LTE"], NUMBERS), numeric)
+def test_mask__of_numbers_as_they_stand__is_where_python_says(clause: dict[str, Any], column: Any) -> None:
+    alike(parse_any_of([[clause]], "any_of"), {"age": column})
+
+
+@settings(max_examples=200, deadline=None)
+@given(single(["DATE_AFTER", "DATE_BEFORE"], TIMES), times, st.sampled_from(["age", "currentTime"]))
+def test_mask__of_times_as_they_stand__is_where_python_says(clause: dict[str, Any], column: Any, trait: str) -> None:
+    alike(parse_any_of([[{**clause, "trait": trait}]], "any_of"), {trait: column})
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(clauses, clauses.map(lambda clause: {**clause, "trait": "age"})), columns)
+def test_mask__of_any_clause_and_column__is_where_the_clause_holds(clause: dict[str, Any], column: Any) -> None:
+    alike(parse_any_of([[clause]], "any_of", strict=False), {clause["trait"]: column})
+
+
+ins = st.builds(
+    dict,
+    trait=st.sampled_from("xyz"),
+    operator=st.sampled_from(["IN", "NOT_IN"]),
+    values=st.sampled_from([["1"], ["2"], []]),
+    inverted=st.booleans(),
+)
+nested = st.recursive(
+    ins,
+    lambda inner: st.builds(
+        dict, any_of=st.lists(st.lists(inner, min_size=1, max_size=3), max_size=3), inverted=st.booleans()
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(nested, min_size=1, max_size=2), max_size=2))
+def test_mask__of_nested_lists__follows_kleene(raw: list[Any]) -> None:
+    cube = [(x, y, z) for x in ("1", "2", None) for y in ("1", "2", None) for z in ("1", "2", None)]
+
+    alike(parse_any_of(raw, "any_of"), {name: [row[i] for row in cube] for i, name in enumerate("xyz")})
 
 
 def by_rules(**changes: Any) -> dict[str, Any]:
