@@ -187,6 +187,9 @@ def expect(key: str, revision: int) -> None:
 
 
 def _locked(key: str) -> Feature:
+    """FOR UPDATE, and not less: whoever grants holds a share of the row's key, so that a kill waits for them, and
+    whoever comes later waits for the kill and then sees it.
+    """
     try:
         return Feature.objects.select_for_update().get(key=key)
     except Feature.DoesNotExist as error:

@@ -1,5 +1,6 @@
 -- Admit one batch of a wave: those of `p_subscribers` (they match the wave) who have no live grant get one, as far as the
--- allowance of their areas reaches; the rest is passed over. The wave's row is locked first, so one batch runs at a time;
+-- allowance of their areas reaches; the rest is passed over. Nobody is admitted once the feature isn't on: its row is
+-- locked against a kill, and read. Then the wave's row is locked, so one batch runs at a time;
 -- `p_from` must be the cursor that the batch was read from, so that a batch sent twice counts once.
 -- `p_end` says that nobody comes after this batch: the wave is done when its whole pass passed nobody over, and starts
 -- another pass otherwise.
@@ -8,6 +9,7 @@ CREATE OR REPLACE FUNCTION rollout_admit(
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     w rollout_wave%ROWTYPE;
+    v_switch text;
     v_group record;
     v_take integer;
     v_made bigint[];
@@ -15,8 +17,10 @@ DECLARE
     v_waiting jsonb := '{}';
     v_passed integer := 0;
 BEGIN
+    SELECT f.switch INTO v_switch FROM rollout_feature f
+        WHERE f.id = (SELECT feature_id FROM rollout_wave WHERE id = p_wave) FOR KEY SHARE;
     SELECT * INTO w FROM rollout_wave WHERE id = p_wave FOR NO KEY UPDATE;
-    IF w.state IS DISTINCT FROM 'open' THEN
+    IF w.state IS DISTINCT FROM 'open' OR v_switch <> 'on' THEN
         RETURN jsonb_build_object('outcome', 'not_open', 'admitted', 0, 'waiting', v_waiting);
     ELSIF w.cursor IS DISTINCT FROM p_from THEN
         RETURN jsonb_build_object('outcome', 'moved', 'admitted', 0, 'waiting', v_waiting);

@@ -1,14 +1,18 @@
 -- Turn the call's pending reservation into a grant, inside the accept. Otherwise the outcome that stands: `window_closed`,
 -- `inviter_frozen`, `already`, `no_reservation`. Nobody is granted once a close has been acknowledged: the window's row
--- is locked and looked at last. Allowance was spent when the place was reserved, so a hold doesn't end a ringing call.
+-- is locked and looked at last. Nor once a kill has been: it locks the feature's row against the share that is held here.
+-- Allowance was spent when the place was reserved, so a hold doesn't end a ringing call.
 CREATE OR REPLACE FUNCTION rollout_complete(p_feature text, p_call uuid, OUT outcome text, OUT detail jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
-    v_id bigint := rollout_lock_call(p_feature, p_call);
+    v_id bigint;
     r rollout_reservation%ROWTYPE;
     w rollout_window%ROWTYPE;
-    v_now timestamptz := clock_timestamp();
+    v_now timestamptz;
 BEGIN
+    PERFORM 1 FROM rollout_feature WHERE key = p_feature FOR KEY SHARE;
+    v_id := rollout_lock_call(p_feature, p_call);
+    v_now := clock_timestamp();
     SELECT * INTO r FROM rollout_reservation WHERE id = v_id;
     SELECT * INTO w FROM rollout_window WHERE id = r.window_id;
     IF r.state = 'pending' THEN

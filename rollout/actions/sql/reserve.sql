@@ -1,8 +1,8 @@
 -- Take a place for an invite by call. Ends with a pending reservation (`reserved`), with a grant when the window activates
 -- on the offer (`granted`), or with a recorded refusal. A replay by (feature, call) answers what stands already.
 --
--- Demand that the facts refuse takes no lock. Otherwise: lock inviter, callee, root, window, allowance, in this order,
--- read the facts again, and judge by them. The constraints stand behind every count.
+-- Demand that the facts refuse takes no lock. Otherwise: lock feature (against a kill), inviter, callee, root, window,
+-- allowance, in this order, read the facts again, and judge by them. The constraints stand behind every count.
 CREATE OR REPLACE FUNCTION rollout_reserve(
     p_feature text, p_call uuid, p_inviter uuid, p_callee uuid, p_ttl interval, OUT outcome text, OUT detail jsonb
 ) LANGUAGE plpgsql AS $$
@@ -24,7 +24,7 @@ BEGIN
     v_facts := rollout_invite_facts(p_feature, p_inviter, p_callee);
     SELECT v.outcome, v.detail INTO outcome, detail FROM rollout_invite_verdict(v_facts) v;
     IF outcome = 'ok' THEN
-        SELECT id INTO v_feature FROM rollout_feature WHERE key = p_feature;
+        SELECT id INTO v_feature FROM rollout_feature WHERE key = p_feature FOR KEY SHARE;
         v_window := (v_facts->'window'->>'id')::bigint;
         v_inviter := (v_facts->'caller'->'grant'->>'id')::bigint;
         v_root := (v_facts->'caller'->'grant'->>'root')::bigint;
