@@ -172,6 +172,7 @@ class Edge:
             "bells": self.watch.bells(),
             "sweep": self.watch.sweep(),
             "epochs": self.watch.epochs(),
+            "places": self.watch.places(),
             "journal": self.journal.run(),
             "report": self.report.run(),
             "lag": watch_lag(self.arbiter),

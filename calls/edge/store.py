@@ -115,7 +115,7 @@ class Store:
         self._silences = 0
         self._scripts = {
             name: self.redis.register_script(lua(name))
-            for name in ("commit", "append", "attach", "detach", "trim", "sweep", "limit")
+            for name in ("commit", "append", "attach", "detach", "trim", "sweep", "limit", "keep")
         }
 
     async def run(self, command: Awaitable[Any]) -> Any:
@@ -271,6 +271,12 @@ class Store:
             for device, session in places.items():
                 pipe.set(f"rc:where:{device}", f"{self.edge}|{session}", ex=WHERE_SECONDS)
             await self.run(pipe.execute())
+
+    async def keep_places(self, places: Mapping[str, str]) -> dict[str, str]:
+        """Who has the place of each socket (device → session), as "edge|session"; "" for a lost one, ours again."""
+        keys = [f"rc:where:{device}" for device in places]
+        held = await self.script("keep", keys, [self.edge, WHERE_SECONDS, *places.values()])
+        return {device: holder.decode() for device, holder in zip(places, held, strict=True)}
 
     async def close(self) -> None:
         await self.redis.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import structlog
 from redis.asyncio import Redis
@@ -25,6 +25,7 @@ from .store import Store, StoreAway
 
 SWEEP_SECONDS = 0.25
 EPOCH_SECONDS = 0.5
+PLACES_SECONDS = 60.0
 RINGING_PATIENCE = 5.0
 AT_ONCE = 50
 UNANSWERED = (State.ROUTING, State.RINGING, State.ACCEPTING)
@@ -135,6 +136,31 @@ class Watch:
                 count, session.owed = session.owed, 0
                 if session.epoch == self.sockets.epoch:
                     session.numbering.until = await self.store.skip(session.device, count) - count
+
+    async def places(self) -> None:
+        """See that doorbells find every open socket, until cancelled: places run out, and are lost in races."""
+        while True:
+            await asyncio.sleep(PLACES_SECONDS)
+            devices = list(self.inboxes.sessions)
+            try:
+                for at in range(0, len(devices), AT_ONCE):
+                    await self._keep_places(devices[at : at + AT_ONCE])
+            except StoreAway:
+                pass  # the next round comes
+            except Exception:
+                log.exception("places.failed")
+
+    async def _keep_places(self, devices: Sequence[str]) -> None:
+        found = [self.inboxes.sessions.get(device) for device in devices]
+        sessions = {session.device: session for session in found if session is not None and session.ready}
+        if not sessions:
+            return
+        held = await self.store.keep_places({device: session.name for device, session in sessions.items()})
+        for device, holder in held.items():
+            if not holder:
+                self.arbiter.spawn(self.inboxes.catch_up(sessions[device]))
+            elif holder.partition("|")[0] != self.store.edge:
+                self.sockets.replaced(device, sessions[device].name)
 
     def _local(self, call: Call) -> bool:
         return any(device in self.inboxes.sessions for device in _devices(call))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
 
-from calls.edge import limits
+from calls.edge import limits, watch
 from tests.journeys.signaling import BLOB, LIST, Phone, Stage, connected_call, phone, phones, rows, running_edge, until
 from tests.rollout import cast
 
@@ -240,6 +240,43 @@ async def test_new_socket__of_a_device__replaces_the_old_one(stage: Stage) -> No
         assert old.bye is not None
         assert old.bye["code"] == "socket_replaced"
         assert (await new.refused("ringing", call=str(uuid.uuid4())))["code"] == "call_unknown"
+
+
+async def test_open_socket__whose_place_ran_out__rings_all_the_same(
+    enabled: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "PLACES_SECONDS", 0.1)
+    async with running_edge(enabled) as edge, phones(enabled, edge, "alice", "bob") as (alice, bob):
+        await edge.store.redis.delete(f"rc:where:{bob.device}")
+
+        call = await alice.place(enabled.number("bob"))
+
+        assert (await bob.event("ring", 2))["call"] == call
+        held = await edge.store.redis.get(f"rc:where:{bob.device}")
+        assert held.decode() == f"{edge.store.edge}|{bob.welcome['session']}"
+
+
+async def test_socket__whose_place_another_edge_has__is_closed_though_the_doorbell_was_lost(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "PLACES_SECONDS", 0.1)
+    async with running_edge(stage) as edge, phones(stage, edge, "alice") as (alice,):
+        await edge.store.redis.set(f"rc:where:{alice.device}", "edge-elsewhere|newer")
+
+        assert await alice.closed(2) == 4409
+        assert await edge.store.redis.get(f"rc:where:{alice.device}") == b"edge-elsewhere|newer"
+
+
+async def test_two_sockets_of_a_device__whose_places_crossed__leave_the_newer_one_its_place(stage: Stage) -> None:
+    async with running_edge(stage) as edge, phones(stage, edge, "alice") as (old,), ClientSession() as session:
+        older = edge.inboxes.sessions[old.device]
+        new = await phone(stage, edge, "alice", session).connect()
+        await edge.store.redis.set(f"rc:where:{new.device}", f"{edge.store.edge}|{older.name}")
+
+        await old.closed()
+        await asyncio.sleep(0.1)
+
+        assert await edge.store.redis.get(f"rc:where:{new.device}") is not None
 
 
 async def test_events__while_a_phone_is_away__come_once_after_it_resumes(enabled: Stage) -> None:
