@@ -22,6 +22,7 @@ from rollout.explain import explain as explained
 from rollout.models import Feature, Grant
 from rollout.overview import Branch, invite_roots, invite_tree, live_grant
 from rollout.rules.standing import people_words
+from rollout.rules.telling import told
 
 
 def _features() -> list[tuple[str, str]]:
@@ -32,11 +33,6 @@ class ExplainForm(forms.Form):
     subscriber = forms.CharField(label="Phone number or subscriber id", max_length=64)
     feature = forms.ChoiceField(label="Feature", choices=_features)
     callee = forms.CharField(label="Calling whom", required=False, max_length=64)
-
-
-def seen_words(seen: dict[str, Any]) -> str:
-    """What a step looked at, as `name: value` pairs."""
-    return " · ".join(f"{name.replace('_', ' ')}: {value}" for name, value in seen.items())
 
 
 @page(Role.VIEWER)
@@ -52,7 +48,9 @@ def explain(request: HttpRequest) -> HttpResponse:
             person = find_subscriber(form.cleaned_data["subscriber"])
             callee = find_subscriber(form.cleaned_data["callee"]) if form.cleaned_data["callee"] else None
             found = explained(person, form.cleaned_data["feature"], callee=callee, now=timezone.now())
-            found["steps"] = [(step["step"], step["decided"], seen_words(step["seen"])) for step in found["trace"]]
+            found["steps"] = [
+                (step["step"], step["decided"], told(step["step"], step["seen"])) for step in found["trace"]
+            ]
         except Refusal as refusal:
             refused = refusal.detail
     context = {"form": form, "found": found, "refused": refused, "person": person}

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from rollout.explain import explain, find_subscriber
+from rollout.rules.telling import told as told_step
 
 
 class Command(BaseCommand):
@@ -46,7 +47,9 @@ def _lines(told: dict[str, Any]) -> list[str]:
     ]
     for step in told["trace"]:
         sign = "decides" if step["decided"] else "passes"
-        lines.append(f"  {step['step']:<14}{sign:<9}{json.dumps(step['seen'], default=str)}")
+        first, *rest = told_step(step["step"], step["seen"])
+        lines.append(f"  {step['step']:<14}{sign:<9}{first}")
+        lines += [f"{'':<25}{sentence}" for sentence in rest]
     if told["grant"]:
         grant = told["grant"]
         lines.append(f"Grant {grant['id']}: {grant['state']}, by {grant['source']}, depth {grant['depth']}.")
