@@ -14,7 +14,7 @@ from controlplane.api.authentication import actor_of
 from controlplane.api.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
 from controlplane.api.finding import find_subscriber, find_subscribers
 from controlplane.api.manners import tag_asked, tagged
-from controlplane.refusal import NotFound
+from controlplane.refusal import BadInput, NotFound
 from rollout.actions import areas, grants
 from rollout.api.bodies import (
     AreaAnswer,
@@ -26,7 +26,7 @@ from rollout.api.bodies import (
     GrantBody,
     MeasurementAnswer,
 )
-from rollout.models import Area, CapacityDecision, Grant, Measurement
+from rollout.models import Area, CapacityDecision, Grant, Measurement, Source
 from rollout.overview import area_row
 
 
@@ -97,6 +97,7 @@ class GrantsView(APIView):
         parameters=[
             OpenApiParameter("feature", str, description="Only those of the feature with this key"),
             OpenApiParameter("subscriber", str, description="Only those of this subscriber: an id or a number"),
+            OpenApiParameter("source", str, enum=Source.values, description="Only those that came about like this"),
             *PAGING,
         ],
         responses=list_of(GrantAnswer),
@@ -109,6 +110,10 @@ class GrantsView(APIView):
             rows = rows.filter(feature__key=key)
         if named := request.query_params.get("subscriber"):
             rows = rows.filter(subscriber=find_subscriber(named))
+        if source := request.query_params.get("source"):
+            if source not in Source.values:
+                raise BadInput(f"A source is one of {', '.join(Source.values)}.", path="source")
+            rows = rows.filter(source=source)
         return listed(GrantAnswer, *newest_page(request, rows))
 
     @extend_schema(request=GrantBody, responses={201: GivenAnswer}, operation_id="grant_people")

@@ -351,3 +351,17 @@ def test_openapi_document__in_the_repository__is_current(tmp_path):
     assert committed == yaml.safe_load(written.read_text(encoding="utf-8")), (
         "Run: manage.py spectacular --file docs/openapi.yaml"
     )
+
+
+def test_grants__by_source__are_only_those(api):
+    feature = operators.feature()
+    people = [builders.subscriber(), builders.subscriber()]
+    for person, source in zip(people, ("operator", "seed"), strict=True):
+        Grant.objects.create(feature=feature, subscriber=person, source=source)
+
+    asked = api.get("grants?source=operator").told["results"]
+    refused = api.get("grants?source=nobody")
+
+    assert [row["subscriber"] for row in asked] == [str(people[0].pk)]
+    assert is_problem(refused, 400, "bad_input")
+    assert refused.told["path"] == "source"
