@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -43,7 +44,8 @@ from .tokens import Token, Tokens
 from .watch import Watch
 
 SNAPSHOT = "ruleset.snapshot"
-FIRST_EPOCH_TRIES = 50
+FIRST_EPOCH_TRIES = 10  # 2 s: without Redis decisions must be there soon
+PAUSE_SECONDS = 1.0
 log = structlog.get_logger("edge")
 
 
@@ -168,20 +170,17 @@ class Edge:
                 break
             except StoreAway:
                 await asyncio.sleep(0.2)
-        work = {
-            "bells": self.watch.bells(),
-            "sweep": self.watch.sweep(),
-            "epochs": self.watch.epochs(),
-            "places": self.watch.places(),
-            "journal": self.journal.run(),
-            "report": self.report.run(),
-            "lag": watch_lag(self.arbiter),
-            "watcher": self.watcher.run(),
+        work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "bells": self.watch.bells,
+            "sweep": self.watch.sweep,
+            "epochs": self.watch.epochs,
+            "places": self.watch.places,
+            "journal": self.journal.run,
+            "report": self.report.run,
+            "lag": partial(watch_lag, self.arbiter),
+            "watcher": self.watcher.run,
         }
-        for name, running in work.items():
-            task = asyncio.create_task(running, name=name)
-            task.add_done_callback(_cry)
-            self._running.append(task)
+        self._running = [asyncio.create_task(_kept_going(name, run), name=name) for name, run in work.items()]
 
     async def stop(self) -> None:
         """Phones are told to connect again, what waits is written, nothing of this edge stays in Redis."""
@@ -192,7 +191,7 @@ class Edge:
         await asyncio.gather(*self._running, return_exceptions=True)
         self._running.clear()
         try:
-            await asyncio.wait_for(self.journal.flush(), 2)
+            await asyncio.wait_for(self.journal.empty(), 2)
             await self.store.sign_off()
         except (StoreAway, TimeoutError):
             pass
@@ -207,6 +206,11 @@ class Edge:
         )
 
 
-def _cry(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("task.died", task=task.get_name(), why=repr(task.exception()))
+async def _kept_going(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """What runs beside the requests begins anew when it fails: an edge that is deaf to one thing must not stay so."""
+    while True:
+        try:
+            return await run()
+        except Exception:
+            log.exception("task.failed", task=name)
+            await asyncio.sleep(PAUSE_SECONDS)

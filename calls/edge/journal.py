@@ -78,8 +78,12 @@ class Journal:
             await self._wake.wait()
             self._wake.clear()
             await asyncio.sleep(0.05)
-            while self._rows and await self.flush():
-                pass
+            await self.empty()
+
+    async def empty(self) -> None:
+        """Write all that waits, or as much as PostgreSQL takes."""
+        while self._rows and await self.flush():
+            pass
 
     async def flush(self) -> bool:
         """Write one batch. False when it has to be tried again later."""
@@ -88,11 +92,11 @@ class Journal:
             return True
         try:
             await self._database.row("SELECT calls_journal(%s::jsonb)", (orjson.dumps(batch).decode(),))
+        except asyncio.CancelledError:
+            self._put_back(batch)  # written perhaps; twice does no harm
+            raise
         except Refusal:
-            for row in reversed(batch):
-                if row["id"] not in self._rows:
-                    self._rows[row["id"]] = row
-                    self._rows.move_to_end(row["id"], last=False)
+            self._put_back(batch)
             await asyncio.sleep(1)
             self._wake.set()
             return False
@@ -100,3 +104,10 @@ class Journal:
             log.exception("journal.batch_refused", rows=len(batch))
             self._metrics.journal_lost.inc(len(batch))
         return True
+
+    def _put_back(self, batch: list[dict[str, Any]]) -> None:
+        """The rows wait again, first in line; a later version that came meanwhile stands."""
+        for row in reversed(batch):
+            if row["id"] not in self._rows:
+                self._rows[row["id"]] = row
+                self._rows.move_to_end(row["id"], last=False)

@@ -259,7 +259,7 @@ class Store:
         """Tell this edge's load; reports of edges that have been gone for long are taken away."""
         await self.run(self.redis.hset("rc:edges", self.edge, orjson.dumps(report).decode()))
         for edge, raw in (await self.run(self.redis.hgetall("rc:edges"))).items():
-            if orjson.loads(raw).get("at", 0) < report["at"] - stale_ms:
+            if _reported_at(raw) < report["at"] - stale_ms:
                 await self.run(self.redis.hdel("rc:edges", edge))
 
     async def sign_off(self) -> None:
@@ -280,6 +280,15 @@ class Store:
 
     async def close(self) -> None:
         await self.redis.aclose()
+
+
+def _reported_at(raw: bytes) -> float:
+    """When an edge reported (ms); 0 for what can't be read."""
+    try:
+        at = orjson.loads(raw).get("at", 0)
+    except (orjson.JSONDecodeError, AttributeError):
+        return 0
+    return at if isinstance(at, int | float) else 0
 
 
 def _forget_outcome(task: asyncio.Future[Any]) -> None:

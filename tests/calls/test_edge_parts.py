@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -17,8 +18,9 @@ from hypothesis import strategies as st
 from nacl.secret import SecretBox
 from nacl.signing import SigningKey
 
-from calls.edge.journal import pseudonym
+from calls.edge.journal import BATCH, Journal, pseudonym
 from calls.edge.limits import FRAMES_BURST, FrameBudget
+from calls.edge.metrics import Metrics
 from calls.edge.record import call_from_json, call_to_json
 from calls.edge.session import Numbering, event_frame
 from calls.edge.store import Entry
@@ -219,3 +221,35 @@ def test_pseudonym__of_a_person__is_the_same_for_a_month_only() -> None:
     assert pseudonym(KEY, "alice", NOW * 1000 + 1) == first
     assert pseudonym(KEY, "alice", (NOW + 40 * 86_400) * 1000) != first
     assert pseudonym(KEY, "bob", NOW * 1000) != first
+
+
+# The journal
+
+
+class Notebook:
+    """A database that takes its time."""
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+        self.going = asyncio.Event()
+
+    async def row(self, sql: str, args: Any = (), **_: Any) -> None:
+        await self.going.wait()
+        self.rows += [row["id"] for row in orjson.loads(args[0])]
+
+
+async def test_journal__stopped_while_it_writes__keeps_the_batch_for_the_last_flush() -> None:
+    notebook = Notebook()
+    journal = Journal(notebook, Metrics(), KEY)  # type: ignore[arg-type]
+    calls = [replace(some_calls()[0], id=f"c{n}") for n in range(BATCH + 1)]
+    for call in calls:
+        journal.add(call, 1)
+    running = asyncio.create_task(journal.run())
+    await asyncio.sleep(0.1)
+
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    notebook.going.set()
+    await journal.empty()
+
+    assert sorted(notebook.rows) == sorted(call.id for call in calls)

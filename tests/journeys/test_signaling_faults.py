@@ -125,6 +125,31 @@ async def test_redis_silent__for_a_while__blocks_nobody(stage: Stage) -> None:
         assert await alice.ask("alive", call=call) == {"state": "connected"}
 
 
+async def test_edge__started_while_redis_is_away__serves_within_five_seconds(stage: Stage) -> None:
+    started = time.monotonic()
+    async with (
+        running_edge(stage, REDIS_URL=f"redis://127.0.0.1:{unused_port()}/0") as edge,
+        ClientSession() as session,
+    ):
+        took = time.monotonic() - started
+        async with session.get(f"http://127.0.0.1:{edge.env.port}/readyz") as answer:
+            ready = await answer.json()
+
+    assert took < 5
+    assert (ready["ok"], ready["store"]) == (True, "away")
+
+
+async def test_edge__whose_report_meets_a_damaged_one__goes_on_reporting(stage: Stage) -> None:
+    async with running_edge(stage) as edge:
+        with store(stage) as client:
+            client.hset("rc:edges", "edge-damaged", "{")
+            await asyncio.sleep(0.5)
+            client.hdel("rc:edges", edge.store.edge)
+
+            await until(lambda: client.hexists("rc:edges", edge.store.edge))
+            assert not client.hexists("rc:edges", "edge-damaged")
+
+
 async def test_two_edges__carry_one_call_between_them(stage: Stage) -> None:
     async with (
         running_edge(stage) as one,
