@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from controlplane.accounts.actions import registration, tokens
-from controlplane.accounts.actions.devices import NewDevice
+from controlplane.accounts.actions.devices import NewDevice, revoke_device
 from controlplane.accounts.actions.registration import Challenge
 from controlplane.accounts.actions.tokens import Session
-from controlplane.accounts.errors import CodeLimit, CodeRefused
-from controlplane.accounts.models import OneTimeCode, RefreshToken, Subscriber
+from controlplane.accounts.errors import CodeLimit, CodeRefused, RefreshRefused
+from controlplane.accounts.models import Device, OneTimeCode, RefreshToken, Subscriber
 from tests import builders
 from tests.builders import NOON
 from tests.races.at_once import at_once
@@ -22,11 +24,12 @@ from tests.races.at_once import at_once
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ALICE = "+493090182000"
+LATER = NOON + timedelta(minutes=5)
 
 
-def guess(challenge: Challenge, code: str) -> Session:
-    device = NewDevice(
-        id=uuid4(),
+def guess(challenge: Challenge, code: str, *, device: UUID | None = None, now: datetime = NOON) -> Session:
+    described = NewDevice(
+        id=device or uuid4(),
         platform="android",
         app_version="2.11.500",
         os_version="",
@@ -37,7 +40,7 @@ def guess(challenge: Challenge, code: str) -> Session:
         x25519=bytes(32),
     )
     return registration.verify(
-        challenge.id, code=code, device=device, carrier="", address="203.0.113.7", claims=lambda _: {}, now=NOON
+        challenge.id, code=code, device=described, carrier="", address="203.0.113.7", claims=lambda _: {}, now=now
     )
 
 
@@ -104,3 +107,88 @@ def test_one_refresh_token__spent_by_sixteen_at_once__has_one_successor() -> Non
     assert [type(outcome) for outcome in outcomes] == [Session] * 16
     assert RefreshToken.objects.count() == 2
     assert RefreshToken.objects.filter(spent_at__isnull=True, revoked_at__isnull=True).count() == 1
+
+
+def while_a_refresh_commits(token: str, act: Callable[[], Any]) -> list[Any]:
+    """The refresh has spent the token and stored its successor; `act` comes before it commits."""
+    inside, go = threading.Event(), threading.Event()
+
+    def slowly(_: Device) -> dict[str, Any]:
+        inside.set()
+        go.wait(10)
+        return {}
+
+    def second() -> Any:
+        assert inside.wait(10)
+        threading.Timer(0.5, go.set).start()
+        return act()
+
+    return at_once(2, lambda i: second() if i else tokens.refresh(token, claims=slowly, now=LATER))
+
+
+def live_tokens() -> int:
+    return RefreshToken.objects.filter(spent_at__isnull=True, revoked_at__isnull=True).count()
+
+
+def test_signing_out__while_a_refresh_commits__leaves_no_token() -> None:
+    first = tokens.start_session(builders.device(builders.subscriber()), claims=lambda _: {}, now=NOON)
+
+    while_a_refresh_commits(first.refresh_token, lambda: tokens.revoke(first.refresh_token, now=LATER))
+
+    assert live_tokens() == 0
+
+
+def test_stolen_token__coming_back_while_the_thief_refreshes__ends_the_family() -> None:
+    first = tokens.start_session(builders.device(builders.subscriber()), claims=lambda _: {}, now=NOON)
+    second = tokens.refresh(first.refresh_token, claims=lambda _: {}, now=NOON)
+
+    def come_back() -> None:
+        tokens.refresh(first.refresh_token, claims=lambda _: {}, now=LATER)
+
+    _, owner = while_a_refresh_commits(second.refresh_token, come_back)
+
+    assert isinstance(owner, RefreshRefused)
+    assert live_tokens() == 0
+
+
+def while_a_refresh_decides(token: str, act: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The refresh has locked what it needs and has written nothing yet, when `act` comes."""
+    inside, go, decide = threading.Event(), threading.Event(), tokens._decide
+
+    def slowly(*facts: Any) -> Any:
+        inside.set()
+        go.wait(10)
+        return decide(*facts)
+
+    def second() -> Any:
+        assert inside.wait(10)
+        threading.Timer(0.5, go.set).start()
+        return act()
+
+    monkeypatch.setattr(tokens, "_decide", slowly)
+    return at_once(2, lambda i: second() if i else tokens.refresh(token, claims=lambda _: {}, now=LATER))
+
+
+def test_signing_in_again__while_the_old_session_refreshes__leaves_only_the_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = builders.device(builders.subscriber(phone=ALICE))
+    first = tokens.start_session(device, claims=lambda _: {}, now=NOON)
+    challenge = registration.begin(ALICE, address="203.0.113.7", now=LATER)
+
+    answers = while_a_refresh_decides(
+        first.refresh_token, lambda: guess(challenge, challenge.code, device=device.id, now=LATER), monkeypatch
+    )
+
+    assert [type(answer) for answer in answers] == [Session, Session]
+    assert live_tokens() == 1
+
+
+def test_revoking_a_device__while_it_refreshes__leaves_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = builders.device(builders.subscriber())
+    first = tokens.start_session(device, claims=lambda _: {}, now=NOON)
+
+    answers = while_a_refresh_decides(first.refresh_token, lambda: revoke_device(device.id, now=LATER), monkeypatch)
+
+    assert [type(answer) for answer in answers] == [Session, bool]
+    assert live_tokens() == 0

@@ -93,8 +93,10 @@ def refresh(token: str, *, claims: Claims, now: datetime) -> Session:
 
 def revoke(token: str, *, now: datetime) -> None:
     """Ends the family of this refresh token (signs the phone out). Nothing happens for an unknown one."""
-    families = RefreshToken.objects.filter(digest=rule.digest(token)).values("family")
-    RefreshToken.objects.filter(family__in=families, revoked_at__isnull=True).update(revoked_at=now)
+    with transaction.atomic():
+        row = _lock(token)
+        if row is not None:
+            RefreshToken.objects.filter(family=row.family, revoked_at__isnull=True).update(revoked_at=now)
 
 
 def purge_tokens(*, now: datetime) -> int:
@@ -103,8 +105,14 @@ def purge_tokens(*, now: datetime) -> int:
 
 
 def _lock(token: str) -> RefreshToken | None:
-    rows = RefreshToken.objects.select_for_update(of=("self",)).select_related("device__subscriber")
-    return rows.filter(digest=rule.digest(token)).first()
+    """The token's row, locked after its device: so every family has one lock, and nobody's successor slips past whoever
+    ends it; signing in and revoking a device lock in this order too.
+    """
+    named = RefreshToken.objects.filter(digest=rule.digest(token))
+    device = Device.objects.select_for_update(no_key=True).filter(id__in=named.values("device"))
+    if device.first() is None:
+        return None
+    return named.select_for_update(of=("self",)).select_related("device__subscriber").first()
 
 
 def _decide(row: RefreshToken | None, token: str, now: datetime) -> rule.Outcome:
