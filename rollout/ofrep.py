@@ -27,7 +27,7 @@ LONGEST_ETAGS = 4_096
 
 def routes(desk: Desk, counter: Counter | None = None, listening: Streams | None = None) -> list[web.RouteDef]:
     """The routes to mount; `counter` may be shared with `rollout.me`. Whoever mounts them closes `listening`."""
-    listening = listening or Streams(desk)
+    listening = Streams(desk) if listening is None else listening
     window = Ofrep(counter or Counter(desk), listening)
     cors = Browsers(desk)
     return [

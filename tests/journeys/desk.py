@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -47,16 +47,23 @@ FEATURES = [
 ]
 
 
+KEYS = api_key(BACKEND, "evaluate") | api_key(READER, "read") | api_key(OLD, "evaluate", expires_at=1)
+
+
 def document(version: int = 1, *features: dict[str, Any]) -> Signed:
-    keys = api_key(BACKEND, "evaluate") | api_key(READER, "read") | api_key(OLD, "evaluate", expires_at=1)
-    body = canonical(
-        {
-            "version": version,
-            "published_at": 1,
-            "features": {each["key"]: each for each in features or FEATURES},
-            "api_keys": keys,
-        }
-    )
+    return signed(version, features or FEATURES)
+
+
+def signed(version: int, features: Iterable[dict[str, Any]], **members: Any) -> Signed:
+    """A ruleset of these features; `members` are others of its document."""
+    whole = {
+        "version": version,
+        "published_at": 1,
+        "features": {each["key"]: each for each in features},
+        "api_keys": KEYS,
+        **members,
+    }
+    body = canonical(whole)
     return Signed(version, body, sign(body, KEY))
 
 
