@@ -72,7 +72,9 @@ def calls_below(config: AreaConfig, ppm: int) -> int:
 def decide(state: State, sample: Sample | None, config: AreaConfig, now: datetime, trouble: str = "") -> Tick:
     """Hold above `hold_above_ppm` until below `resume_below_ppm`; without a fresh sample the load is unknown.
 
-    From `unknown`, as from `hold`, only a load below `resume_below_ppm` resumes: what happened meanwhile wasn't seen.
+    What is minted expires with the freshness of the sample at the latest: 45 s without a report let nobody in, whether
+    a tick comes to see it or not. From `unknown`, as from `hold`, only a load below `resume_below_ppm` resumes: what
+    happened meanwhile wasn't seen.
     `trouble` says why no sample could be taken, if that is known.
     """
     if not is_fresh(sample, config, now) or sample is None:
@@ -95,7 +97,7 @@ def decide(state: State, sample: Sample | None, config: AreaConfig, now: datetim
         f"{config.key} takes people in – {seen}.",
         f"A load above {hold} holds; no report of an edge for {seconds_words(config.stale_seconds)} holds as well.",
         portion(config),
-        now + timedelta(seconds=min(2 * config.tick_seconds, config.stale_seconds)),
+        min(now + timedelta(seconds=2 * config.tick_seconds), sample.at + timedelta(seconds=config.stale_seconds)),
     )
 
 

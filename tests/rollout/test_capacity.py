@@ -15,7 +15,7 @@ from django.utils import timezone
 from controlplane.audit.models import AuditEntry
 from controlplane.refusal import BadInput, NotFound
 from rollout import tasks
-from rollout.actions import evidence, waves
+from rollout.actions import capacity, evidence, waves
 from rollout.actions.areas import change_area, create_area
 from rollout.actions.capacity import claim, tick_area
 from rollout.errors import AreaExists
@@ -118,6 +118,52 @@ def test_tick__with_no_report_at_all__is_unknown_and_never_zero(store: redis.Red
     assert "no edge has reported yet" in told.reason
     assert not Measurement.objects.exists()
     assert allowance().remaining == 0
+
+
+def test_allowance__after_the_edges_fell_silent__ends_by_itself_45_seconds_later(store: redis.Redis) -> None:
+    de = area()
+    report(store, 4, age=40)
+
+    told = tick(de)
+
+    assert told is not None
+    assert told.state is State.RAMP
+    assert allowance().remaining == 250
+    assert allowance().valid_until - timezone.now() <= timedelta(seconds=5)
+
+
+def test_allowance__of_a_worker_whose_clock_runs_ahead__holds_no_longer_by_the_databases_clock(
+    store: redis.Redis,
+) -> None:
+    de = area()
+    report(store, 4, age=-29)
+
+    told = tick(de, later=29)
+
+    assert told is not None
+    assert told.minted == 250
+    assert timedelta(seconds=25) < allowance().valid_until - timezone.now() <= timedelta(seconds=30)
+
+
+def test_tick__of_a_worker_that_stood_still__mints_nothing_after_the_next_one(
+    store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    de = area()
+    report(store, 4)
+    measure = evidence.measure
+
+    def stand_still(*asked: Any, **at: Any) -> str:
+        monkeypatch.setattr(capacity, "measure", measure)
+        assert tick(de, later=16) is not None
+        Allowance.objects.update(remaining=0)  # and its portion is spent
+        return measure(*asked, **at)
+
+    monkeypatch.setattr(capacity, "measure", stand_still)
+
+    assert tick(de) is None
+
+    assert CapacityDecision.objects.count() == 1
+    assert (allowance().remaining, allowance().minted_total) == (0, 250)
 
 
 def test_tick__when_edges_fall_silent__believes_the_last_report_for_45_seconds(store: redis.Redis) -> None:

@@ -86,7 +86,14 @@ def test_portion__of_a_tick__keeps_to_the_rate_but_lets_one_in(rate: int, tick: 
 def test_allowance__with_long_ticks__doesn_t_outlive_staleness() -> None:
     slow = AreaConfig("DE", 20, 800_000, 640_000, 1000, 40, 45)
 
-    assert decide(State.RAMP, sample(0), slow, NOW).valid_until == NOW + timedelta(seconds=45)
+    assert decide(State.RAMP, sample(0, age=0), slow, NOW).valid_until == NOW + timedelta(seconds=45)
+
+
+@pytest.mark.parametrize(("age", "valid"), [(0, 30), (2, 30), (15, 30), (16, 29), (40, 5), (44.5, 0.5), (-30, 30)])
+def test_allowance__minted_from_an_old_sample__ends_when_the_sample_does(age: float, valid: float) -> None:
+    tick = decide(State.RAMP, sample(0, age=age), DE, NOW)
+
+    assert (tick.state, tick.valid_until) == (State.RAMP, NOW + timedelta(seconds=valid))
 
 
 @given(
