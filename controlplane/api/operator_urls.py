@@ -6,7 +6,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from controlplane.api import explain, house
-from rollout.api import areas, audiences, features, windows
+from rollout.api import areas, audiences, definitions, features, rulesets, windows
 
 urlpatterns = [
     path("deployment", house.DeploymentView.as_view()),
@@ -23,6 +23,12 @@ urlpatterns = [
     path("features/<str:key>/invite-tree", features.InviteTreeView.as_view()),
     path("audiences", audiences.AudiencesView.as_view()),
     path("audiences/<str:key>", audiences.AudienceView.as_view()),
+    path("export", definitions.ExportView.as_view()),
+    path("import", definitions.ImportView.as_view()),
+    path("rulesets", rulesets.RulesetsView.as_view()),
+    path("rulesets/<int:version>", rulesets.RulesetView.as_view()),
+    path("rulesets/<int:a>/diff/<int:b>", rulesets.DiffView.as_view()),
+    path("rulesets/<int:version>/restore", rulesets.RestoreView.as_view()),
     path("windows", windows.WindowsView.as_view()),
     path("windows/<int:id>", windows.WindowView.as_view()),
     path("windows/<int:id>/open", windows.OpenWindowView.as_view()),

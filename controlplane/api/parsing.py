@@ -88,8 +88,10 @@ def _wrong(value: Any, depth: int) -> str:
     if isinstance(value, str):
         bad = _bad_text(value)
         return f"{bad[0].upper()}{bad[1:]}" if bad else ""
-    if isinstance(value, float):
-        return "" if math.isfinite(value) else "Is not a finite number."
+    if isinstance(value, float) and not math.isfinite(value):
+        return "Is not a finite number."
+    if isinstance(value, int | float) and not -(2**53) < value < 2**53:
+        return "Is too large: numbers lie between -2^53 and 2^53."
     if isinstance(value, list | dict):
         if depth >= DEEPEST:
             return f"Is nested deeper than {DEEPEST} levels."

@@ -113,6 +113,8 @@ def plain_value(raw: Any, path: str, depth: int = 0) -> None:
     elif isinstance(raw, float):
         if not math.isfinite(raw):
             raise Invalid(path, "is not a finite number.")
+        if not -(2**53) < raw < 2**53:  # PostgreSQL would give it back as a whole number
+            raise Invalid(path, "is too large: numbers lie between -2^53 and 2^53.")
     elif isinstance(raw, int) and not isinstance(raw, bool):
         if not -(2**53) < raw < 2**53:
             raise Invalid(path, "is a number that JavaScript can't hold exactly.")
