@@ -16,7 +16,7 @@ from aiohttp import web
 from calls.rules.messages import FRAME_BYTES
 from controlplane import logs
 from controlplane.env import BadSetting, load
-from controlplane.refusal import NotFound, Refusal, TryAgain
+from controlplane.refusal import BadInput, NotFound, Refusal, TryAgain
 from rollout import me, ofrep
 from rollout.desk import Counter
 from rollout.streams import Streams
@@ -46,6 +46,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return as_problem(orjson.dumps(MethodNotAllowed("This address doesn't take this method.").as_problem()))
     except web.HTTPRequestEntityTooLarge:
         return as_problem(orjson.dumps(BodyTooLarge("The body may have at most 64 KiB.").as_problem()))
+    except web.RequestPayloadError:
+        return as_problem(orjson.dumps(BadInput("The body can't be read: its encoding is broken.").as_problem()))
     except web.HTTPException:
         raise
     except Exception:

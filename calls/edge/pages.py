@@ -93,7 +93,11 @@ class Pages:
 
 def _inside(folder: Path, name: str) -> Path:
     """A file of the folder that may be served. Raises `NotFound`."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()) or path.suffix not in SERVED or not path.is_file():
+    try:
+        path = (folder / name).resolve()
+        served = path.is_relative_to(folder.resolve()) and path.suffix in SERVED and path.is_file()
+    except (OSError, ValueError):  # too long for a name, or with a zero byte
+        served = False
+    if not served:
         raise NotFound("There is no such page.")
     return path

@@ -73,8 +73,8 @@ class Rest:
         token = await self._token(request)
         fields = read_request(op, {**await read_body(request), **given})
         key = request.headers.get("Idempotency-Key", "")
-        if len(key) > 128:
-            raise BadInput("Idempotency-Key must have at most 128 characters.", path="Idempotency-Key")
+        if len(key) > 128 or not key.isascii():
+            raise BadInput("Idempotency-Key must have at most 128 characters of ASCII.", path="Idempotency-Key")
         good, body = await self.answers.answer(Asked(token, op, fields, key, started))
         return web.Response(body=body, status=status, content_type="application/json") if good else as_problem(body)
 

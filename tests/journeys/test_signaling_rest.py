@@ -121,6 +121,29 @@ async def test_request__that_can_t_be_served__is_problem_details(
     assert ("Retry-After" in headers) == (status == 503)
 
 
+@pytest.mark.parametrize(
+    ("line", "headers", "body", "status"),
+    [
+        ("GET /phone/%00.js", b"", b"", 404),
+        ("GET /phone/" + "a" * 300 + ".js", b"", b"", 404),
+        ("POST /v1/calls/prepare", b"Content-Encoding: gzip\r\n", b"no gzip", 400),
+        ("POST /v1/registration", b"Content-Encoding: gzip\r\n", b"no gzip", 400),
+        (f"POST /v1/calls/{UNKNOWN}/ringing", b"Idempotency-Key: \xff\r\n", b"{}", 400),
+    ],
+)
+async def test_request__of_bytes_that_make_no_sense__is_the_sender_s_fault(
+    stage: Stage, line: str, headers: bytes, body: bytes, status: int
+) -> None:
+    head = f"{line} HTTP/1.1\r\nHost: phones\r\nConnection: close\r\nAuthorization: Bearer {stage.tokens['alice']}\r\n"
+    async with running_edge(stage) as edge:
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.env.port)
+        writer.write(head.encode() + headers + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answered = await reader.readline()
+        writer.close()
+
+    assert answered.split()[1] == str(status).encode()
+
+
 async def test_bearer__that_is_missing_or_forged__is_not_let_in(stage: Stage) -> None:
     async with running_edge(stage) as edge, ClientSession() as session:
         for token in ("", "x.y.z", stage.tokens["alice"] + "A"):
