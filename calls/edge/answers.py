@@ -1,4 +1,7 @@
-"""Answers to requests: one for each (device, id), the same for a repetition; refusals as problem details."""
+"""Answers to requests: one for each (device, id), the same for a repetition; refusals as problem details.
+
+An id that a phone used for something else before (another operation, call or callee) is a new request.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,14 @@ class Answers:
     def __init__(self, operations: Operations, metrics: Metrics) -> None:
         self._operations = operations
         self._metrics = metrics
-        self._said: OrderedDict[tuple[str, str], asyncio.Future[Said]] = OrderedDict()
+        self._said: OrderedDict[tuple[str, ...], asyncio.Future[Said]] = OrderedDict()
 
     async def answer(self, asked: Asked) -> Said:
         """The answer as JSON, and whether it is a good one. Never raises a refusal."""
         if not asked.id:
             return await self._make(asked)
-        key = (asked.device, asked.id)
+        about = asked.fields.get("call") or asked.fields.get("callee")
+        key = (asked.device, asked.id, asked.op, str(about))
         if key in self._said:
             return await asyncio.shield(self._said[key])
         said: asyncio.Future[Said] = asyncio.ensure_future(self._make(asked))

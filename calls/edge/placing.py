@@ -32,7 +32,7 @@ from .callee import Callee, read_callee
 from .errors import CannotBeCalledNow, Glare, Stopped
 from .gate import Gate
 from .limits import INVITE, PREPARE, Limits
-from .store import Reply
+from .store import Reply, StoreAway
 from .tickets import TICKET_MS, BadTicket, Ticket, TicketExpired, TicketSpent, unseal
 from .tokens import Token
 
@@ -40,6 +40,7 @@ FEATURES: Mapping[str, str] = {"audio": "voice-calls"}
 REFUSAL_FLOOR = 0.06
 LIFETIME_SECONDS = 60
 MOST_MEETINGS = 3
+UNSURE_SECONDS = (5.0, 10.0, 20.0)
 ROUTING = b'{"state":"routing"}'
 log = structlog.get_logger("edge")
 
@@ -174,7 +175,7 @@ class Placing:
             grant=grant,
             caller_grant=ticket.caller_grant,
         )
-        reply = Reply(f"rc:res:{token.device}:{request}", ROUTING) if request else None
+        reply = Reply(f"rc:res:{token.device}:{ticket.call}:{request}", ROUTING) if request else None
         try:
             for _ in range(MOST_MEETINGS):
                 moved = await self.arbiter.begin(ticket.call, event, reply)
@@ -186,6 +187,10 @@ class Placing:
                 await self._meet(ticket)
             else:
                 raise TryAgain
+        except StoreAway:
+            if pending:
+                self.arbiter.spawn(self._release_unplaced(ticket))
+            raise
         except BaseException:
             if pending:
                 self.arbiter.spawn(self.arbiter.release(ticket.feature, ticket.call, "not_placed"))
@@ -198,6 +203,18 @@ class Placing:
             await self.arbiter.apply(ticket.call, Finished(Reason.STOPPED))
             raise
         return {"state": "routing"}
+
+    async def _release_unplaced(self, ticket: Ticket) -> None:
+        """Redis gave no answer: the call may ring all the same, and its caller may ask again. Should Redis stay silent,
+        the reservation's expiry does it."""
+        for pause in UNSURE_SECONDS:
+            await asyncio.sleep(pause)
+            try:
+                if await self.arbiter.look(ticket.call) is None:
+                    await self.arbiter.release(ticket.feature, ticket.call, "not_placed")
+                return
+            except StoreAway:
+                continue
 
     def _ticket(self, token: Token, fields: Mapping[str, Any]) -> Ticket:
         ticket = unseal(self.box, fields["ticket"], fields["call"], token.device)

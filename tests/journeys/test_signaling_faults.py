@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -17,11 +18,13 @@ from aiohttp.test_utils import unused_port
 from django.conf import settings
 
 from calls.edge.database import Database
+from calls.edge.store import StoreAway
 from controlplane.refusal import TryAgain
 from rollout.models import Grant, Reservation, Window
 from tests.journeys.signaling import (
     BLOB,
     Phone,
+    Problem,
     Stage,
     connected_call,
     phone,
@@ -213,6 +216,31 @@ async def test_database__that_is_stopped__is_given_up_in_time_and_found_again(st
     assert await database.row("SELECT 2") == (2,)
     assert database.available
     await database.close()
+
+
+async def test_invite__whose_step_redis_took_without_a_word__rings_and_can_be_answered(stage: Stage) -> None:
+    async with running_edge(stage) as edge, phones(stage, edge, "alice", "bob") as (alice, bob):
+        commit, lost = edge.store.commit, []
+
+        async def in_silence(*given: Any) -> Any:
+            done = await commit(*given)
+            if not lost:
+                lost.append(done)
+                raise StoreAway
+            return done
+
+        edge.store.commit = in_silence  # type: ignore[method-assign]
+        ready = await alice.ask("prepare", callee={"phone": stage.number("bob")})
+        with pytest.raises(Problem) as refused:
+            await alice.invite(ready, id="once")
+        again = await alice.invite(ready, id="once")
+        ring = await bob.event("ring")
+        accepted = await bob.ask("accept", call=ring["call"], blob=BLOB)
+
+        assert refused.value.code == "try_again"
+        assert again == {"state": "routing"}
+        assert ring["activates"] is True
+        assert accepted == {"state": "accepted"}
 
 
 async def test_accept__whose_reply_was_lost__is_settled_by_the_grant_row(stage: Stage) -> None:

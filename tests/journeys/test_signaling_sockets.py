@@ -202,6 +202,18 @@ async def test_request__sent_again_with_its_id__gets_the_same_answer_and_acts_on
         assert len([each for each in alice.seen if each["t"] == "accepted"]) == 1
 
 
+async def test_id__that_another_request_had__doesn_t_get_that_one_s_answer(enabled: Stage) -> None:
+    async with running_edge(enabled) as edge, phones(enabled, edge, "alice", "bob") as (alice, bob):
+        ready = [await alice.ask("prepare", id="1", callee={"phone": enabled.number(who)}) for who in ("bob", "carol")]
+        for prepared in ready:
+            await alice.invite(prepared, id="2")
+
+        assert ready[0]["callee"] != ready[1]["callee"]
+        for prepared in ready:
+            assert (await edge.store.load(prepared["call"])) is not None
+        assert (await bob.event("ring"))["call"] == ready[0]["call"]
+
+
 async def test_stranger__to_a_call__learns_nothing_and_changes_nothing(enabled: Stage) -> None:
     async with running_edge(enabled) as edge, phones(enabled, edge, "alice", "bob", "carol") as (alice, bob, carol):
         call = await connected_call(alice, bob, enabled.number("bob"))
