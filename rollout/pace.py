@@ -18,7 +18,7 @@ class Pace:
 
     def take(self, caller: str, now: float) -> int:
         """0 when the request may pass, else after how many whole seconds to try again. `now` in seconds."""
-        due = max(self._due.get(caller, now), now)
+        due = min(max(self._due.get(caller, now), now), now + self._slack + self._step)  # the clock may be set back
         if due - now > self._slack + 1e-9:
             return max(1, math.ceil(due - now - self._slack))
         self._due[caller] = due + self._step

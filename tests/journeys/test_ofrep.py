@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from rollout import me, ofrep
+from rollout import evaluations, me, ofrep
 from rollout.desk import Counter
 from rollout.feed import FeedRow
 from rollout.rules.bucket import bucket
@@ -418,3 +418,110 @@ async def test_me__postgresql_away__keeps_the_decision_and_leaves_the_number_ope
 async def test_me__api_key__is_refused(http: TestClient[Any, Any]) -> None:
     assert (await http.get("/v1/me/features", headers=BACK)).status == 401
     assert (await http.get("/v1/me/features")).status == 401
+
+
+HIDDEN = feature("secret.thing", switch="killed", visible_to_phones=False)
+NEEDY = feature("needy", access="everyone", prerequisites=["secret.thing"])
+
+
+async def test_visibility__feature_behind_a_hidden_one__does_not_name_it_to_phones(
+    http: TestClient[Any, Any], desk: Desk
+) -> None:
+    desk.rulesets.swap(document(2, HIDDEN, NEEDY))
+    asked = [(f"{BULK}/needy", "POST"), (BULK, "POST"), ("/v1/me/features", "GET")]
+
+    to_phone = [await (await http.request(method, url, headers=phone())).text() for url, method in asked]
+    to_backend = (await one(http, "needy", BACK))[1]
+
+    for text in to_phone:
+        assert "needs_feature" in text
+        assert "secret" not in text
+    assert to_backend["metadata"]["needs"] == "secret.thing"
+
+
+async def test_visibility__feature_that_is_announced_later__appears_everywhere_at_once(
+    http: TestClient[Any, Any], desk: Desk
+) -> None:
+    async def seen() -> tuple[int, set[str], set[str]]:
+        single = await one(http, "secret.thing", phone())
+        bulk = await (await http.post(BULK, headers=phone())).json()
+        return single[0], {each["key"] for each in bulk["flags"]}, set(await mine(http, "alice"))
+
+    desk.rulesets.swap(document(2, HIDDEN))
+    before = await seen()
+    desk.rulesets.swap(document(3, {**HIDDEN, "visible_to_phones": True}))
+
+    assert before == (404, set(), set())
+    assert await seen() == (200, {"secret.thing"}, {"secret.thing"})
+
+
+async def test_visibility__hidden_and_absent__give_the_same_headers(http: TestClient[Any, Any]) -> None:
+    told = []
+    for key in ("secret.thing", "absent.thing"):
+        response = await http.post(f"{BULK}/{key}", headers=phone())
+        told.append({name: value for name, value in response.headers.items() if name != "Date"})
+
+    assert told[0] == told[1]
+
+
+async def test_bulk__same_request_again__is_not_decided_again_until_something_changes(
+    http: TestClient[Any, Any], desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided = 0
+
+    def decide(*args: Any, **more: Any) -> Any:
+        nonlocal decided
+        decided += 1
+        return real(*args, **more)
+
+    async def ask(country: str = "DE", headers: dict[str, str] = BACK) -> int:
+        """How many decisions it took."""
+        before = decided
+        await http.post(BULK, headers=headers, json={"context": {"targetingKey": "u", "country": country}})
+        return decided - before
+
+    real = evaluations.decide
+    monkeypatch.setattr(evaluations, "decide", decide)
+    first, again, other = await ask(), await ask(), await ask("US")
+    alice, bob = await ask(headers=phone("alice")), await ask(headers=phone("bob"))
+    same = await ask(headers=phone("bob"))
+    granted = {"subscriber": BOB, "feature": "voice-calls", "grant": 9, "source": "invite"}
+    desk.happen(FeedRow(1, "grant.created", granted, NOW.timestamp()))
+    changed, unchanged = await ask(headers=phone("bob")), await ask(headers=phone("alice"))
+    desk.rulesets.swap(document(2))
+    published = await ask()
+
+    assert [bool(each) for each in (first, again, other, alice, bob, same)] == [True, False, True, True, True, False]
+    assert [bool(each) for each in (changed, unchanged, published)] == [True, False, True]
+
+
+async def test_bulk__rule_about_the_time__is_decided_anew_each_time(http: TestClient[Any, Any], desk: Desk) -> None:
+    def clause(minute: int) -> dict[str, Any]:
+        return {"trait": "currentTime", "operator": "DATE_AFTER", "values": [f"2015-03-31T12:{minute:02d}:30Z"]}
+
+    for version, nested in ((2, [[clause(2)]]), (3, [[{"any_of": [[clause(3)]]}]])):
+        desk.clock = NOW + timedelta(minutes=version)
+        desk.rulesets.swap(document(version, feature("timed", access="rules", rules=[{"any_of": nested}])))
+        before = await (await http.post(BULK, headers=phone())).json()
+        desk.clock += timedelta(seconds=31)
+        after = await (await http.post(BULK, headers=phone())).json()
+
+        assert [each["flags"][0]["value"] for each in (before, after)] == [False, True]
+
+
+async def test_bulk__tokens_of_the_same_second__are_told_apart(http: TestClient[Any, Any], desk: Desk) -> None:
+    desk.tokens["older"] = Token(BOB, device="d2")
+    desk.tokens["newer"] = Token(BOB, device="d2", grants=GRANT)
+
+    values = []
+    for token in ("older", "newer"):
+        body = await (await http.post(BULK, headers=phone(token))).json()
+        values += [each["value"] for each in body["flags"] if each["key"] == "voice-calls"]
+
+    assert values == [False, True]
+
+
+async def test_credentials__odd_bytes__are_refused_and_nothing_worse(http: TestClient[Any, Any]) -> None:
+    for raw in ("rk_\udcff", "\udcff", "rk_é", "x" * 8000):
+        for headers in ({"X-API-Key": raw}, {"Authorization": f"Bearer {raw}"}):
+            assert (await http.post(BULK, headers=headers)).status == 401
