@@ -17,8 +17,12 @@ import structlog
 HIDDEN_KEYS = frozenset(
     {"phone", "token", "access_token", "refresh_token", "password", "secret", "authorization", "sdp", "blob", "ticket"}
 )
-PHONE = re.compile(r"\+\d{7,15}\b")
+# Also as part of an address (%2B is +), and with what people write between digits.
+PHONE = re.compile(
+    r"(?:\+|%2B)\d(?:(?:[ ()./-]|%20|%28|%29){0,2}\d){6,14}(?!\d)|(?<![\w.-])00[1-9]\d{7,13}(?![\w-])", re.IGNORECASE
+)
 BEARER = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]+")
+KEY = re.compile(r"\b(r[kt]_)[\w-]{16,}")
 QUERY_TOKEN = re.compile(r"(?<=[?&]token=)[^&\s\"'>]+")
 URL_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):[^@/\s]+@")
 NOISY = dict.fromkeys(
@@ -27,9 +31,10 @@ NOISY = dict.fromkeys(
 
 
 def redact(text: str) -> str:
-    """The text without phone numbers, bearer tokens, and tokens and passwords of URLs."""
+    """The text without phone numbers, bearer tokens, keys, and tokens and passwords of URLs."""
     text = PHONE.sub(lambda found: f"+…{found[0][-2:]}", text)
     text = BEARER.sub("(token)", text)
+    text = KEY.sub(r"\1…", text)
     text = QUERY_TOKEN.sub("…", text)
     return URL_PASSWORD.sub(r"\1:…@", text)
 
@@ -38,11 +43,22 @@ def _hide(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableM
     if event.pop("unredacted", False):  # the log sender of one-time codes, in a demonstration only
         return event
     for key, value in event.items():
-        if key in HIDDEN_KEYS:
-            event[key] = "…"
-        elif isinstance(value, str):
-            event[key] = redact(value)
+        event[key] = "…" if key in HIDDEN_KEYS else _without(value)
     return event
+
+
+def _without(value: Any) -> Any:
+    """The value, redacted however deep; what is neither text, number nor collection becomes the text that it shows."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return redact(value)
+        case dict():
+            return {key: "…" if key in HIDDEN_KEYS else _without(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_without(inner) for inner in value]
+    return redact(str(value))
 
 
 def _line(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:

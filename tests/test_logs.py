@@ -21,6 +21,11 @@ try:
     raise ValueError("about +4930123456")
 except ValueError:
     log.exception("call.failed")
+class Request:
+    def __repr__(self):
+        return "<Request: GET '/api/explain?subscriber=%2B4930123456'>"
+logging.getLogger("django").warning("Not Found", extra={{"request": Request(), "status_code": 404}})
+log.info("call.told", about=["+4930123456", {{"token": "secret-1", "key": "rk_" + "a1" * 20}}])
 log.info("code.sent", phone="+4930123456", unredacted=True)
 """
 
@@ -37,7 +42,7 @@ def test_logs__private_values__never_written(as_json: bool) -> None:
 
     text = "\n".join(lines[:-1])
     assert "call.placed" in text
-    for private in ("4930123456", "eyJhbGciOi", "hunter2"):
+    for private in ("4930123456", "eyJhbGciOi", "hunter2", "secret-1", "a1a1a1"):
         assert private not in text
     assert "+4930123456" in lines[-1], "the demonstration's codes are shown on purpose"
 
@@ -63,6 +68,13 @@ def test_logs__trouble__level_in_front_and_trace_below() -> None:
     [
         ("to +493012345 now", "to +…45 now"),
         ("1+23", "1+23"),
+        ("GET /api/subscribers/%2B493012345?x=1", "GET /api/subscribers/+…45?x=1"),
+        ("subscriber=%2b49%2030%2012345&feature=x", "subscriber=+…45&feature=x"),
+        ("to +49 (30) 123-45.", "to +…45."),
+        ("to 0049301234567", "to +…67"),
+        ("rt_" + "Ab-_" * 10, "rt_…"),
+        ("id 00123456-0000-7000-8000-004930123456", "id 00123456-0000-7000-8000-004930123456"),
+        ("at 2026-11-22T02:53:10+00:00", "at 2026-11-22T02:53:10+00:00"),
         ("unix://:pw@/x", "unix://:…@/x"),
         ("postgresql://rollcall:pw@host/db", "postgresql://rollcall:…@host/db"),
     ],
