@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from nacl.signing import SigningKey, VerifyKey
 
 from rollout.rules.bounds import MOST_PATTERNS_IN_ALL
 from rollout.rules.decision import EMPTY, Ruleset
-from rollout.rules.document import read_ruleset
+from rollout.rules.document import done, read_by_steps
+from rollout.rules.pieces import parse_by_steps
 from rollout.rules.reading import Invalid
 
 __all__ = ["EMPTY", "BadRuleset", "Ruleset", "Rulesets", "Signed", "canonical", "load", "sign"]
@@ -54,6 +56,13 @@ def sign(body: bytes, key: SigningKey) -> bytes:
 
 def load(body: bytes, signature: bytes, public_key: VerifyKey, *, strict: bool = False) -> Ruleset:
     """Verify, read and compile. Raises `BadRuleset` with a sentence, and nothing else, whatever the bytes are."""
+    return done(load_by_steps(body, signature, public_key, strict=strict))
+
+
+def load_by_steps(
+    body: bytes, signature: bytes, public_key: VerifyKey, *, strict: bool = False
+) -> Generator[None, None, Ruleset]:
+    """The same in steps, none of which takes longer than one feature: between them a process can serve."""
     if len(body) > LARGEST:
         raise BadRuleset(f"The ruleset has {len(body)} bytes; at most {LARGEST} are allowed.")
     if (patterns := body.count(PATTERN)) > MOST_PATTERNS_IN_ALL:
@@ -64,10 +73,12 @@ def load(body: bytes, signature: bytes, public_key: VerifyKey, *, strict: bool =
         raise BadRuleset("The ruleset's signature is not by this deployment.") from error
     try:
         digest = hashlib.sha256(body).hexdigest()
-        return read_ruleset(orjson.loads(body), digest=digest, signature=bytes(signature), strict=strict)
+        yield
+        raw = yield from parse_by_steps(body.decode())
+        return (yield from read_by_steps(raw, digest=digest, signature=bytes(signature), strict=strict))
     except Invalid as error:
         raise BadRuleset(str(error), error.path) from error
-    except orjson.JSONDecodeError as error:
+    except (JSONDecodeError, UnicodeDecodeError) as error:
         raise BadRuleset(f"The ruleset is not JSON: {error}.") from error
     except RecursionError as error:
         raise BadRuleset("The ruleset is nested too deeply.") from error
@@ -110,12 +121,16 @@ class Rulesets:
         return not self.from_disk and (current.version, current.signature) == (version, signature)
 
     def prepare(self, signed: Signed) -> Ruleset | None:
-        """Load without swapping: may run in a thread. None when it is refused."""
+        """Load without swapping. None when it is refused."""
+        return done(self.prepare_by_steps(signed))
+
+    def prepare_by_steps(self, signed: Signed) -> Generator[None, None, Ruleset | None]:
+        """The same in short steps."""
         mark = (signed.version, hashlib.sha256(signed.body + signed.signature).digest())
         if mark in self._bad:
             return None
         try:
-            ruleset = load(signed.body, signed.signature, self._public_key)
+            ruleset = yield from load_by_steps(signed.body, signed.signature, self._public_key)
             if ruleset.version != signed.version:
                 raise BadRuleset(f"It says that it is version {ruleset.version}, but stands as {signed.version}.")
         except BadRuleset as error:

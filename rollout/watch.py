@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import structlog
 from psycopg import AsyncConnection
 
+from rollout.aside import aside, let_go
 from rollout.feed import KINDS, OVERLAP, Feed, FeedRow, feed_row
 from rollout.ruleset import Ruleset, Rulesets, Signed
 
@@ -39,6 +40,18 @@ class Knobs(Protocol):
     def poll_seconds(self) -> float: ...
     @property
     def data(self) -> Path: ...
+
+
+async def swap_aside(rulesets: Rulesets, signed: Signed) -> bool:
+    """Load in a thread and install on the event loop, which goes on serving; False when it is refused."""
+    ruleset = await asyncio.to_thread(aside, rulesets.prepare_by_steps(signed))
+    if ruleset is None:
+        return False
+    log.info("ruleset.swapped", version=ruleset.version, was=rulesets.current.version)
+    outgoing: list[Any] = list(rulesets.current.features.values())
+    rulesets.install(ruleset)
+    await asyncio.to_thread(let_go, outgoing)  # freed at once, a large one would stop every request for 20 ms
+    return True
 
 
 class Watcher:
@@ -124,12 +137,9 @@ class Watcher:
             if row is None:
                 return
             signed = Signed(row[0], bytes(row[1]), bytes(row[2]))
-            ruleset = await asyncio.to_thread(self._rulesets.prepare, signed)
-            if ruleset is None:
+            if not await swap_aside(self._rulesets, signed):
                 log.error("ruleset.refused", why=self._rulesets.last_refusal, refused=self._rulesets.refused)
                 continue
-            log.info("ruleset.swapped", version=ruleset.version, was=self._rulesets.current.version)
-            self._rulesets.install(ruleset)
             await self._save_ruleset(signed)
             return
 

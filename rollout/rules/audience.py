@@ -86,6 +86,8 @@ def _clause(raw: Any, path: str, *, strict: bool) -> Clause:
     values = []
     for i, value in enumerate(reading.items(given, where, most=MOST_VALUES)):
         written = as_text(value)
+        if isinstance(value, int | float) and abs(value) >= (2**53 if isinstance(value, float) else 2**63):
+            raise Invalid(under(where, i), "is too large to be stored as a number. Write it as text.")
         if written is None or len(written) > LONGEST_VALUE:
             raise Invalid(under(where, i), f"expected text (at most {LONGEST_VALUE} characters), a number or a flag.")
         values.append(written)
@@ -131,32 +133,39 @@ def size(any_of: AnyOf, sizes: Mapping[str, int]) -> int:
 
 def compile_audiences(audiences: Mapping[str, AnyOf]) -> dict[str, Test]:
     """Every audience as a test. Raises `Invalid` when one names an unknown audience, or itself through others."""
-    done: dict[str, Test] = {}
-    sizes: dict[str, int] = {}
-    pending: list[str] = []
-
-    def build(key: str) -> None:
-        path = f"audiences.{key}"
-        if key in pending:
-            raise Invalid(path, f"goes round in a circle: {' → '.join([*pending[pending.index(key) :], key])}.")
-        if len(pending) >= DEEPEST:
-            raise Invalid(path, f"is built of audiences more than {DEEPEST} deep.")
-        pending.append(key)
-        for name in sorted(names_in(audiences[key])):
-            if name not in audiences:
-                raise Invalid(path, f"names the audience {name!r}, which is not there.")
-            if name not in done:
-                build(name)
-        sizes[key] = size(audiences[key], sizes)
-        if sizes[key] > MOST_EXPANDED:
-            raise Invalid(path, f"has {sizes[key]} clauses once written out; at most {MOST_EXPANDED} are allowed.")
-        done[key] = compile_any_of(audiences[key], done)
-        pending.pop()
-
+    built = _Built({}, {}, [])
     for key in audiences:
-        if key not in done:
-            build(key)
-    return done
+        if key not in built.tests:
+            _build(key, audiences, built)
+    return built.tests
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """What is done so far, and the way to the one at work: each is named by the one before."""
+
+    tests: dict[str, Test]
+    sizes: dict[str, int]
+    pending: list[str]
+
+
+def _build(key: str, audiences: Mapping[str, AnyOf], built: _Built) -> None:
+    path, pending = f"audiences.{key}", built.pending
+    if key in pending:
+        raise Invalid(path, f"goes round in a circle: {' → '.join([*pending[pending.index(key) :], key])}.")
+    if len(pending) >= DEEPEST:
+        raise Invalid(path, f"is built of audiences more than {DEEPEST} deep.")
+    pending.append(key)
+    for name in sorted(names_in(audiences[key])):
+        if name not in audiences:
+            raise Invalid(path, f"names the audience {name!r}, which is not there.")
+        if name not in built.tests:
+            _build(name, audiences, built)
+    built.sizes[key] = size(audiences[key], built.sizes)
+    if built.sizes[key] > MOST_EXPANDED:
+        raise Invalid(path, f"has {built.sizes[key]} clauses once written out; at most {MOST_EXPANDED} are allowed.")
+    built.tests[key] = compile_any_of(audiences[key], built.tests)
+    pending.pop()
 
 
 def compile_any_of(any_of: AnyOf, audiences: Mapping[str, Test], path: str = "any_of") -> Test:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -12,11 +12,12 @@ from rollout.rules.bucket import MILLION, bucket
 from rollout.rules.clause import Test
 from rollout.rules.decision import NOTHING, Attempt, Cause, Compiled, Decide, Decision, Party, Reason, Seen
 from rollout.rules.feature import Access, Feature, Rule, Switch, Wave, WaveState
-from rollout.rules.generating import Row, Written, write
+from rollout.rules.generating import Row, write
 from rollout.rules.reading import Invalid
 from rollout.rules.requirements import Unmet, unmet
 
 MOST_NEEDS = 32
+MOST_SHAPES = 250  # half a millisecond each to compile
 TO_COME = frozenset({WaveState.DRAFT, WaveState.OPEN, WaveState.HELD})
 GRANTED = {
     "wave": Cause.GRANTED_BY_WAVE,
@@ -38,46 +39,62 @@ class Workbench:
     def __init__(self, audiences: Mapping[str, AnyOf], tests: Mapping[str, Test]) -> None:
         self.audiences = audiences
         self.tests = tests
+        self._shapes: set[str] = set()
 
     def test(self, any_of: AnyOf, path: str) -> Test:
         return compile_any_of(any_of, self.tests, path)
 
-    def write(self, salt: str, rows: Sequence[Row]) -> Written:
-        return write(salt, rows)
+    def rules(self, salt: str, rows: Sequence[Row]) -> Callable[[Decision | None], Attempt]:
+        """The rules as generated code, which answers what it is given when no rule gives anything.
+
+        A ruleset of ever new shapes would take long to compile: once it has had many, features of further shapes are
+        put together rule by rule, of which there are few shapes.
+        """
+        written = write(salt, rows)
+        if len(self._shapes) < MOST_SHAPES:
+            self._shapes.add(written.source)
+        if written.source in self._shapes:
+            return written.with_last
+        return lambda last: _one_by_one([write(salt, [row]).with_last(None) for row in rows], last)
 
     def explain(self, any_of: AnyOf, party: Party, now: datetime) -> list[list[dict[str, Any]]]:
         return explain_any_of(any_of, party.traits, now, self.audiences, self.tests)
 
 
-def compile_features(features: Mapping[str, Feature], bench: Workbench) -> dict[str, Compiled]:
-    """Every feature, ready to decide. Raises `Invalid` for circles and unknown prerequisites or audiences."""
-    alone = {key: compile_alone(feature, bench) for key, feature in features.items()}
+def compile_by_steps(features: Mapping[str, Feature], bench: Workbench) -> Generator[None, None, dict[str, Compiled]]:
+    """Every feature, ready to decide; a step each. Raises `Invalid` for circles and unknown needs or audiences."""
+    alone = {}
+    for key, feature in features.items():
+        alone[key] = compile_alone(feature, bench)
+        yield
     return {key: _with_needs(alone[key], _flattened(key, features), alone) for key in features}
 
 
 def _flattened(key: str, features: Mapping[str, Feature]) -> list[str]:
     """All features that this one needs, also through others, the deepest first, each once."""
     order: list[str] = []
-    path: list[str] = []
-
-    def visit(name: str) -> None:
-        if name in path:
-            circle = " → ".join([*path[path.index(name) :], name])
-            raise Invalid(f"features.{key}.prerequisites", f"goes round in a circle: {circle}.")
-        if name in order:
-            return
-        if len(order) + len(path) > MOST_NEEDS:
-            raise Invalid(f"features.{key}.prerequisites", f"needs more than {MOST_NEEDS} features in all.")
-        path.append(name)
-        for inner in features[name].prerequisites:
-            if inner not in features:
-                raise Invalid(f"features.{name}.prerequisites", f"names the feature {inner!r}, which is not there.")
-            visit(inner)
-        path.pop()
-        order.append(name)
-
-    visit(key)
+    if features[key].prerequisites:
+        _visit(key, features, [], order)
     return order[:-1]
+
+
+def _visit(name: str, features: Mapping[str, Feature], path: list[str], order: list[str]) -> None:
+    """`path` leads from the feature asked about to this one; `order` is what is done."""
+    asked = path[0] if path else name
+    if name in path:
+        circle = " → ".join([*path[path.index(name) :], name])
+        raise Invalid(f"features.{asked}.prerequisites", f"goes round in a circle: {circle}.")
+    if name in order:
+        return
+    if len(order) + len(path) > MOST_NEEDS:
+        raise Invalid(f"features.{asked}.prerequisites", f"needs more than {MOST_NEEDS} features in all.")
+    path.append(name)
+    for inner in features[name].prerequisites:
+        if inner not in features:
+            raise Invalid(f"features.{name}.prerequisites", f"names the feature {inner!r}, which is not there.")
+        _visit(inner, features, path, order)
+    path.pop()
+    order.append(name)
 
 
 def _with_needs(compiled: Compiled, needs: list[str], alone: Mapping[str, Compiled]) -> Compiled:
@@ -124,14 +141,25 @@ def compile_alone(feature: Feature, bench: Workbench) -> Compiled:
             steps.append(_requirements_step(feature))
         if feature.access is Access.RULES:
             rows, default = _rows(feature, bench), refused(feature, Cause.DEFAULT, Reason.DEFAULT)
-            written = bench.write(feature.salt, rows)
-            last = written.with_last(default)
-            steps.append(("access", written.with_last(None), _seen_rules(feature, rows, bench)))
+            generated = bench.rules(feature.salt, rows)
+            last = generated(default)
+            steps.append(("access", generated(None), _seen_rules(feature, rows, bench)))
             steps.append(("default", _constant(default), _seen_default(feature)))
         else:
             steps.append(_access_step(feature, bench))
     own = _first(steps, last)
     return Compiled(feature=feature, steps=tuple(steps), own=own, decide=own, last=last, audiences=bench.audiences)
+
+
+def _one_by_one(attempts: Sequence[Attempt], last: Decision | None) -> Attempt:
+    def attempt(party: Party, now: datetime) -> Decision | None:
+        for each in attempts:
+            decision = each(party, now)
+            if decision is not None:
+                return decision
+        return last
+
+    return attempt
 
 
 def _pass(party: Party, now: datetime) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Generator
+from typing import Any, TypeVar
 
 from rollout.rules import reading
 from rollout.rules.area import AreaPlace
 from rollout.rules.audience import AnyOf, compile_audiences, parse_any_of
-from rollout.rules.compiling import Workbench, compile_features
+from rollout.rules.compiling import Workbench, compile_by_steps
 from rollout.rules.decision import ApiKeyFact, Ruleset
 from rollout.rules.feature import parse_feature
 from rollout.rules.reading import Invalid, under
+
+T = TypeVar("T")
 
 MOST_FEATURES = 2_000
 MOST_AUDIENCES = 1_000
@@ -24,21 +27,31 @@ _AREA = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 def read_ruleset(raw: Any, *, digest: str = "", signature: bytes = b"", strict: bool = False) -> Ruleset:
     """A ruleset from its parsed JSON. Raises `Invalid` with the path of the first fault."""
+    return done(read_by_steps(raw, digest=digest, signature=signature, strict=strict))
+
+
+def read_by_steps(
+    raw: Any, *, digest: str = "", signature: bytes = b"", strict: bool = False
+) -> Generator[None, None, Ruleset]:
+    """The same, a step for each audience and two for each feature."""
     raw = reading.mapping(raw, "", known=_KNOWN, needed=frozenset({"version", "published_at", "features"}))
-    audiences: dict[str, AnyOf] = {
-        key: parse_any_of(value, f"audiences.{key}", strict=strict)
-        for key, value in reading.named(raw.get("audiences", {}), "audiences", most=MOST_AUDIENCES).items()
-    }
+    audiences: dict[str, AnyOf] = {}
+    for key, value in reading.named(raw.get("audiences", {}), "audiences", most=MOST_AUDIENCES).items():
+        audiences[key] = parse_any_of(value, f"audiences.{key}", strict=strict)
+        yield
     features = {}
     for key, value in reading.named(raw["features"], "features", most=MOST_FEATURES).items():
         features[key] = parse_feature(value, f"features.{key}", strict=strict)
         if features[key].key != key:
             raise Invalid(f"features.{key}.key", "differs from the name that it stands under.")
+        yield
     tests = compile_audiences(audiences)
+    yield
+    compiled = yield from compile_by_steps(features, Workbench(audiences, tests))
     return Ruleset(
         version=reading.integer(raw["version"], "version", least=1, most=2**53),
         published_at=reading.integer(raw["published_at"], "published_at", least=0, most=2**53),
-        features=compile_features(features, Workbench(audiences, tests)),
+        features=compiled,
         audiences=audiences,
         tests=tests,
         api_keys=_api_keys(raw.get("api_keys", {})),
@@ -46,6 +59,16 @@ def read_ruleset(raw: Any, *, digest: str = "", signature: bytes = b"", strict: 
         digest=digest,
         signature=signature,
     )
+
+
+def done(steps: Generator[None, None, T]) -> T:
+    """What the steps come to, taken all at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
 
 
 def _api_keys(raw: Any) -> dict[str, ApiKeyFact]:

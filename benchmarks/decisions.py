@@ -1,0 +1,123 @@
+"""Decisions in process on one core: 100 features of five rules, through `decide_all`, which OFREP's bulk uses.
+
+`evals_per_s` counts decisions per second of processor time, so that a busy machine doesn't distort it;
+`bulk100_p99_ms` is the wall-clock time of a whole bulk of 100, in rounds; the median of the rounds' p99 counts.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from datetime import UTC, datetime
+from itertools import cycle, islice
+from typing import Any
+
+from benchmarks.harness import Goal, Measured, cpu_seconds, main, percentile
+from benchmarks.peering import alternate
+from benchmarks.workload import Flag, flags, people
+from rollout.rules.decision import Party, Ruleset, decide, decide_all
+from rollout.rules.document import read_ruleset
+
+GOALS = {"evals_per_s": Goal(least=1_000_000), "bulk100_p99_ms": Goal(most=0.15)}
+NOW = datetime(2015, 3, 31, 12, 0, tzinfo=UTC)
+BULKS = 2_000
+ROUNDS = 9
+
+
+def feature(flag: Flag) -> dict[str, Any]:
+    """The flag as Rollcall writes it."""
+
+    def is_in(trait: str, *values: str) -> dict[str, Any]:
+        return {"trait": trait, "operator": "IN", "values": list(values)}
+
+    newer = {"trait": "app_version", "operator": "SEMVER_GTE", "values": [flag.least_version]}
+    return {
+        "key": flag.key,
+        "kind": "boolean",
+        "salt": flag.salt,
+        "switch": "on",
+        "access": "rules",
+        "rules": [
+            {"name": "allow list", "any_of": [[is_in("account", *flag.allowed)]]},
+            {"name": "countries", "any_of": [[is_in("country", *flag.countries)]], "share_ppm": 200_000},
+            {"name": "platform", "any_of": [[is_in("platform", flag.platform), newer]]},
+            {"name": "cohort", "any_of": [[is_in("cohort", *flag.cohorts)]], "share_ppm": 500_000},
+            {"name": "a tenth", "share_ppm": 100_000},
+        ],
+    }
+
+
+def ruleset() -> Ruleset:
+    features = {flag.key: feature(flag) for flag in flags()}
+    return read_ruleset({"version": 1, "published_at": 0, "features": features})
+
+
+def parties() -> list[Party]:
+    return [Party(person.id, person.traits) for person in people()]
+
+
+def bulks_per_cpu_second(rules: Ruleset, everybody: list[Party]) -> float:
+    features = tuple(rules.features.values())
+
+    def work() -> None:
+        for party in islice(cycle(everybody), BULKS):
+            decide_all(features, party, NOW)
+
+    return BULKS / cpu_seconds(work)
+
+
+def singles_per_cpu_second(rules: Ruleset, everybody: list[Party]) -> float:
+    keys = list(rules.features)
+
+    def work() -> None:
+        for party in everybody[:200]:
+            for key in keys:
+                decide(rules, key, party, NOW)
+
+    return 200 * len(keys) / cpu_seconds(work)
+
+
+def bulk_p99_ms(rules: Ruleset, everybody: list[Party]) -> float:
+    features, clock, spans = tuple(rules.features.values()), time.perf_counter, []
+    for party in everybody:
+        start = clock()
+        decide_all(features, party, NOW)
+        spans.append(clock() - start)
+    return percentile(spans, 0.99) * 1000
+
+
+def measure() -> Measured:
+    rules, everybody = ruleset(), parties()
+    gc.freeze()
+    own: list[float] = []
+    singles: list[float] = []
+    p99: list[float] = []
+
+    def round_of_ours() -> None:
+        own.append(bulks_per_cpu_second(rules, everybody) * len(rules.features))
+        singles.append(singles_per_cpu_second(rules, everybody))
+        p99.append(bulk_p99_ms(rules, everybody))
+
+    round_of_ours()  # warms up
+    for figures in (own, singles, p99):
+        figures.clear()
+    peers = alternate(round_of_ours, ROUNDS)
+    decisions = [decide_all(rules.features.values(), party, NOW) for party in everybody]
+    enabled = sum(decision.enabled for bulk in decisions for decision in bulk)
+    rate = statistics.median(own)
+    figures_of_ours = {
+        "evals_per_s": round(rate),
+        "bulk100_p99_ms": round(statistics.median(p99), 4),
+        "bulk100_p99_ms_best": round(min(p99), 4),
+        "single_evals_per_s": round(statistics.median(singles)),
+        "enabled_share": round(enabled / (len(everybody) * len(rules.features)), 4),
+    }
+    for told in peers.values():
+        if "evals_per_s" in told:
+            told["times_ours"] = round(told["evals_per_s"] / rate, 4)
+    return Measured(figures_of_ours, peers)
+
+
+if __name__ == "__main__":
+    main("decisions", measure, GOALS)
