@@ -71,22 +71,23 @@ class Signaling:
     async def request(self, op: str, **body: Any) -> dict[str, Any]:
         """The answer's `ok`. Raises `Refused`; a passing trouble of the server (`try_again`) is waited out for a while.
 
-        `prepare` isn't repeated: there the user waits, and may try again.
+        Every try bears the same id, since the first one may have been done. `prepare` isn't repeated: there the user
+        waits, and may try again.
         """
+        identifier = secrets.token_hex(8)
         for wait in () if op == "prepare" else RETRY_SECONDS:
             try:
-                return await self._ask(op, body)
+                return await self._ask(identifier, op, body)
             except Refused as refused:
                 if refused.code != "try_again":
                     raise
                 await asyncio.sleep(wait)
-        return await self._ask(op, body)
+        return await self._ask(identifier, op, body)
 
-    async def _ask(self, op: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def _ask(self, identifier: str, op: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One request. Sent again, under the same id, after a reconnect."""
         if self.stopped.done():
             raise Refused.here("offline", f"This phone's socket is closed for good: {self.stopped.result()}")
-        identifier = secrets.token_hex(8)
         frame = json.dumps({"k": "req", "id": identifier, "t": op, **body})
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._pending[identifier] = (frame, answer)

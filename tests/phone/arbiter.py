@@ -155,7 +155,10 @@ class Arbiter:
             self.drop_after = None
             await socket.close()
             return
-        await socket.send_json({"k": "res", "id": frame["id"], **self.answers[known]})
+        answer = self.answers[known]
+        if answer.get("problem", {}).get("code") == "try_again":
+            del self.answers[known]  # what passes is no answer yet
+        await socket.send_json({"k": "res", "id": frame["id"], **answer})
 
     async def send(self, to: str, kind: str, call: str, **body: Any) -> None:
         inbox = self.inboxes.setdefault(to, [])

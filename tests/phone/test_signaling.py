@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calls.phone import signaling
 from calls.phone.account import Refused
 from calls.phone.incoming import Answering, Policy
 from calls.phone.leg import Wish
@@ -34,6 +35,20 @@ async def test_request__socket_lost_before_the_answer__is_sent_again_with_the_sa
     assert answer["ticket"] == "t"
     assert [op for _, op, _ in arbiter.requests] == ["prepare"]  # the arbiter saw one request, however often it came
     assert arbiter.hellos[-1]["resume"] == "s"
+
+
+async def test_request__server_in_passing_trouble__is_repeated_with_the_same_id(
+    phones: OpenPhone, arbiter: Arbiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signaling, "RETRY_SECONDS", (0.05, 0.1))
+    alice = await phones("alice")
+    arbiter.problems["alive"] = {"code": "try_again", "status": 503, "detail": "In a moment."}
+
+    with pytest.raises(Refused):
+        await alice.signaling.request("alive", call="c1")
+
+    tries = [frame["id"] for _, op, frame in arbiter.requests if op == "alive"]
+    assert (len(tries), len(set(tries))) == (3, 1)
 
 
 async def test_call__socket_lost_in_the_middle__goes_on(phones: OpenPhone, arbiter: Arbiter) -> None:
