@@ -24,7 +24,7 @@ from calls.rules.call import (
 )
 from calls.rules.ending import Reason, words
 from calls.rules.messages import REQUESTS, Unreadable, read
-from controlplane.refusal import BadInput
+from controlplane.refusal import BadInput, TryAgain
 
 from .arbiter import Arbiter, Moved
 from .errors import CallOver, CallUnknown, OutOfState, TooLate
@@ -98,6 +98,15 @@ class Operations:
         if found.over and found.reason:
             answer |= {"reason": found.reason, "cause": found.cause, "words": words(found.reason, found.cause)}
         return answer
+
+    async def turn(self, call: str, device: str) -> Answer:
+        """Fresh relay credentials for a live call."""
+        found = await self.arbiter.look(call)
+        if found is None or not found.has(device):
+            raise _unknown()
+        if found.over:
+            raise _over(found)
+        return {"ice_servers": self.placing.ice_servers(call, device)}
 
     async def _prepare(self, asked: Asked) -> Answer:
         return await self.placing.prepare(asked.token, asked.fields, asked.started)
@@ -196,9 +205,9 @@ class Operations:
         return {"state": call.state}
 
     async def _restore(self, asked: Asked) -> Moved:
-        """A running call shows itself again after its record was lost; not one that merely ended."""
+        """A running call shows itself again after its record was lost; not one that ended, or was never answered."""
         ticket = unseal(self.placing.box, asked.fields["ticket"], asked.call, asked.device)
-        if ticket.epoch == await self.arbiter.store.epoch():
+        if ticket.epoch == await self.arbiter.store.epoch() or not await self._was_running(ticket.call):
             raise _ended_long_ago()
         event = Restored(
             call=ticket.call,
@@ -219,6 +228,14 @@ class Operations:
         if self.placing.gate.is_stopped(ticket.feature, ticket.made_at):
             return await self.arbiter.apply(ticket.call, Finished(Reason.STOPPED))
         return moved
+
+    async def _was_running(self, call: str) -> bool:
+        """By the journal's word; while PostgreSQL is away the phones' word counts, since they talk to each other."""
+        try:
+            row = await self.arbiter.database.row("SELECT calls_running(%s)", (call,))
+        except TryAgain:
+            return True
+        return bool(row and row[0])
 
 
 def _unknown() -> CallUnknown:

@@ -86,8 +86,7 @@ class Rest:
     async def _turn(self, request: web.Request) -> web.Response:
         token = await self._token(request)
         fields = read_request("ringing", {"call": request.match_info["call"]})
-        await self.operations.state(fields["call"], token.device)
-        return as_json({"ice_servers": self.operations.placing.ice_servers(fields["call"], token.device)})
+        return as_json(await self.operations.turn(fields["call"], token.device))
 
     async def _inbox(self, request: web.Request) -> web.Response:
         token = await self._token(request)

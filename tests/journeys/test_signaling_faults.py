@@ -109,6 +109,31 @@ async def test_ticket__of_a_call_that_merely_ended__brings_nothing_back(stage: S
         assert refused["code"] == "call_over"
 
 
+@pytest.mark.parametrize("how", ["only prepared", "ended before"])
+async def test_redis_emptied__ticket_of_a_call_that_doesn_t_run__makes_no_ghost(stage: Stage, how: str) -> None:
+    await rows(lambda: cast.grant(stage.launch.feature, stage.launch.bob))
+    async with running_edge(stage) as edge, phones(stage, edge, "alice", "bob") as (alice, bob):
+        ready = await alice.ask("prepare", callee={"phone": stage.number("bob")})
+        if how == "ended before":
+            await alice.invite(ready)
+            await bob.event("ring")
+            await bob.ask("accept", call=ready["call"], blob=BLOB)
+            for each in (alice, bob):
+                await each.ask("connected", call=ready["call"])
+            await alice.ask("end", call=ready["call"], reason="hangup")
+            await asyncio.sleep(0.3)  # the journal writes
+        epoch = edge.sockets.epoch
+        with store(stage) as client:
+            client.flushdb()
+        edge.arbiter.known.clear()
+        await until(lambda: edge.sockets.epoch != epoch)
+
+        refused = await alice.refused("alive", call=ready["call"], ticket=ready["ticket"])
+
+        assert (refused["code"], refused["reason"]) == ("call_over", "lost")
+        assert edge.arbiter.concurrent(edge.arbiter.clock()) == {}
+
+
 async def test_redis_silent__for_a_while__blocks_nobody(stage: Stage) -> None:
     await rows(lambda: cast.grant(stage.launch.feature, stage.launch.bob))
     async with running_edge(stage) as edge, phones(stage, edge, "alice", "bob") as (alice, bob):

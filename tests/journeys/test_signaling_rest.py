@@ -70,6 +70,18 @@ async def test_woken_phone__takes_a_call_over_rest(stage: Stage) -> None:
         assert (acked, [event["t"] for event in rest["events"]]) == (204, ["grant"])
 
 
+async def test_relay_credentials__of_a_call_that_is_over__are_given_to_nobody(stage: Stage) -> None:
+    async with running_edge(stage) as edge, phones(stage, edge, "alice") as (alice,), woken(stage, edge, "bob") as bob:
+        call = await alice.place(stage.number("bob"))
+        before = await bob.ask("GET", f"/v1/calls/{call}/turn")
+        await alice.ask("cancel", call=call)
+
+        status, problem, _ = await bob.ask("GET", f"/v1/calls/{call}/turn")
+
+    assert before[0] == 200
+    assert (status, problem["code"], problem["reason"]) == (409, "call_over", "cancelled")
+
+
 async def test_call__placed_over_rest__is_as_one_over_a_socket(stage: Stage) -> None:
     async with running_edge(stage) as edge, phones(stage, edge, "bob") as (bob,), woken(stage, edge, "alice") as alice:
         _, ready, _ = await alice.ask("POST", "/v1/calls/prepare", {"callee": {"phone": stage.number("bob")}})
