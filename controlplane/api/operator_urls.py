@@ -6,7 +6,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from controlplane.api import explain, house
-from rollout.api import areas, audiences, definitions, features, rulesets, windows
+from rollout.api import areas, audiences, definitions, features, previews, rulesets, windows
 
 urlpatterns = [
     path("deployment", house.DeploymentView.as_view()),
@@ -21,8 +21,11 @@ urlpatterns = [
     path("features/<str:key>/launch", features.LaunchView.as_view()),
     path("features/<str:key>/access", features.AccessView.as_view()),
     path("features/<str:key>/invite-tree", features.InviteTreeView.as_view()),
+    path("features/<str:key>/preview", previews.FeaturePreviewView.as_view()),
     path("audiences", audiences.AudiencesView.as_view()),
     path("audiences/<str:key>", audiences.AudienceView.as_view()),
+    path("audiences/<str:key>/preview", previews.AudiencePreviewView.as_view()),
+    path("preview", previews.DocumentPreviewView.as_view()),
     path("export", definitions.ExportView.as_view()),
     path("import", definitions.ImportView.as_view()),
     path("rulesets", rulesets.RulesetsView.as_view()),

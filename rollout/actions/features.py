@@ -15,10 +15,10 @@ from django.db import IntegrityError, transaction
 from controlplane.audit.record import Actor, record
 from rollout.actions.rulesets import feature_document, publish, publish_narrowing
 from rollout.errors import FeatureChanged, FeatureExists, FeatureInvalid, FeatureKilled, FeatureUnknown
-from rollout.models import Access, Feature, Switch
+from rollout.models import Access, Audience, Feature, Switch
 from rollout.rules import reading
 from rollout.rules.bounds import patterns_bounded
-from rollout.rules.feature import Kind, parse_feature
+from rollout.rules.feature import Kind, audiences_known, parse_feature
 from rollout.rules.reading import Invalid
 
 NARROWING = frozenset({"feature.killed", "feature.switched_off"})
@@ -97,6 +97,16 @@ def change_feature(
     if not changed:
         return feature
     return _store(feature, "feature.changed", actor=actor, now=now, reason=reason, detail=changed)
+
+
+def proposed_feature(key: str, changes: Mapping[str, Any]) -> Feature:
+    """The feature as these changes would make it; nothing is stored. Raises as `change_feature` does."""
+    feature = Feature.objects.prefetch_related("waves").filter(key=key).first()
+    if feature is None:
+        raise FeatureUnknown(key)
+    _assign(feature, changes)
+    _validate(feature)
+    return feature
 
 
 def switch_on(key: str, *, actor: Actor, now: datetime, reason: str = "") -> Feature:
@@ -216,7 +226,8 @@ def _validate(feature: Feature) -> None:
         for i, tag in enumerate(reading.items(feature.tags, "tags", most=32)):
             reading.text(tag, f"tags[{i}]", most=32, least=1)
         patterns_bounded(feature.rules, "rules")
-        parse_feature(feature_document(feature, windows_open=False), "")
+        parsed = parse_feature(feature_document(feature, windows_open=False), "")
+        audiences_known(parsed, set(Audience.objects.values_list("key", flat=True)))
     except Invalid as error:
         first, dot, rest = error.path.partition(".")
         raise FeatureInvalid(PATHS.get(first, first) + dot + rest, error.why) from error

@@ -8,14 +8,14 @@ never un-kills what is killed here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from rollout.rules import reading
 from rollout.rules.audience import parse_any_of
 from rollout.rules.bounds import patterns_bounded
 from rollout.rules.document import MOST_AUDIENCES, MOST_FEATURES
-from rollout.rules.feature import Kind, Switch, parse_feature
+from rollout.rules.feature import Kind, Switch, audiences_known, parse_feature
 from rollout.rules.reading import Invalid, under
 
 FORMAT = "rollcall-definitions-1"
@@ -99,7 +99,7 @@ def merged(here: Definitions, wanted: Definitions) -> tuple[Definitions, list[st
         audiences[key] = {"name": key, **audiences.get(key, {}), **value}
     for key, value in wanted["features"].items():
         features[key] = _onto(key, features.get(key), value, remarks)
-        _check(key, features[key])
+        _check(key, features[key], audiences)
     return {"format": FORMAT, "audiences": audiences, "features": features}, remarks
 
 
@@ -135,9 +135,9 @@ def complete(key: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _check(key: str, definition: Mapping[str, Any]) -> None:
+def _check(key: str, definition: Mapping[str, Any], audiences: Container[str]) -> None:
     try:
-        parse_feature(as_published(key, definition), "")
+        audiences_known(parse_feature(as_published(key, definition), ""), audiences)
     except Invalid as error:
         first, dot, rest = error.path.partition(".")
         back = {new: old for old, new in RENAMED.items()}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from rollout.rules import reading
-from rollout.rules.audience import AnyOf, parse_any_of
+from rollout.rules.audience import AnyOf, names_in, parse_any_of
 from rollout.rules.bucket import MILLION
 from rollout.rules.reading import Invalid, under
 from rollout.rules.requirements import Requirements, parse_requirements
@@ -183,6 +183,15 @@ def _variant(raw: Any, path: str, variants: Mapping[str, Any]) -> str:
     if not isinstance(raw, str) or raw not in variants:
         raise Invalid(path, f"names no variant of this feature; there are {', '.join(sorted(variants)) or 'none'}.")
     return raw
+
+
+def audiences_known(feature: Feature, known: Container[str], path: str = "") -> None:
+    """Also of rules that don't decide as long as access isn't by rules. Raises `Invalid` at the first unknown name."""
+    for i, rule in enumerate(feature.rules):
+        for name in sorted(names_in(rule.any_of)):
+            if name not in known:
+                where = under(under(under(path, "rules"), i), "any_of")
+                raise Invalid(where, f"names the audience {name!r}, which is not there.")
 
 
 _RULE = frozenset({"name", "any_of", "share_ppm", "variant", "variants"})

@@ -93,6 +93,14 @@ def test_audience__that_can_not_be_used__is_refused_with_the_path(api: Api, any_
     assert Audience.objects.get().any_of == GERMANS
 
 
+def test_feature__rule_that_names_nobody_known__is_refused_though_grants_decide(api: Api) -> None:
+    operators.feature(access="granted")
+
+    refused = api.patch("features/voice-calls", {"rules": [{"any_of": [[{"any_of": [[{"audience": "no"}]]}]]}]})
+
+    assert (refused.told["code"], refused.told["path"]) == ("feature_invalid", "rules[0].any_of")
+
+
 def test_audiences__in_a_circle__are_refused(api: Api) -> None:
     api.post("audiences", {"key": "a", "any_of": GERMANS})
     api.post("audiences", {"key": "b", "any_of": [[{"audience": "a"}]]})

@@ -1,0 +1,135 @@
+"""What a change would do to people, before it is published: the question behind every preview."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rollout.actions.audiences import validate as validate_audience
+from rollout.actions.features import proposed_feature
+from rollout.actions.rulesets import build, feature_document
+from rollout.definitions import numbered, plan
+from rollout.errors import AudienceUnknown, DocumentInvalid
+from rollout.models import Audience
+from rollout.people import choose, parties
+from rollout.rules.definitions import proposed
+from rollout.rules.document import read_ruleset
+from rollout.rules.feature import Switch
+from rollout.rules.preview import Move, Tally, affected, as_json, compare
+from rollout.rules.reading import Invalid
+
+USUAL_SAMPLE = 10_000
+LARGEST_SAMPLE = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """`looked_at` of `people` were asked; `exact` says whether that number was counted or estimated."""
+
+    looked_at: int
+    people: int
+    exact: bool
+    assumed_on: bool
+    tallies: tuple[Tally, ...]
+
+    @property
+    def everybody(self) -> bool:
+        return self.exact and self.looked_at == self.people
+
+    @property
+    def widens(self) -> bool:
+        return any(tally.widens for tally in self.tallies)
+
+    @property
+    def moves_anybody(self) -> bool:
+        return any(tally.moves_anybody for tally in self.tallies)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "looked_at": self.looked_at,
+            "people": self.people,
+            "everybody": self.everybody,
+            "exact": self.exact,
+            "assumed_on": self.assumed_on,
+            "words": self.words,
+            "features": [as_json(tally) for tally in self.tallies],
+        }
+
+    @property
+    def words(self) -> list[str]:
+        """Whom was looked at, and what happens to the people of each feature."""
+        about = "about " if not self.exact else ""
+        if self.everybody:
+            lines = [f"All {self.people:,} subscribers were looked at."]
+        else:
+            lines = [f"{self.looked_at:,} of {about}{self.people:,} subscribers were looked at."]
+        if self.assumed_on:
+            lines.append("Counted as if the features were on.")
+        if not self.tallies:
+            lines.append("No decision of any feature changes.")
+        return lines + [_said(tally) for tally in self.tallies]
+
+
+def _said(tally: Tally) -> str:
+    moves = tally.moves
+    if not tally.moves_anybody:
+        return f"{tally.feature}: nobody of them gains, loses or changes anything ({tally.has:,} have it)."
+    parts = [
+        f"{moves[move]:,} {verb}"
+        for move, verb in ((Move.GAINS, "gain it"), (Move.LOSES, "lose it"), (Move.CHANGES, "get another variant"))
+        if moves[move]
+    ]
+    return f"{tally.feature}: {', '.join(parts)}; {tally.has:,} have it afterwards, {tally.had:,} before."
+
+
+def of_feature(
+    key: str, changes: Mapping[str, Any], *, now: datetime, sample: int = USUAL_SAMPLE, assume_on: bool = False
+) -> Preview:
+    """What changing these members of the feature would do. Raises as `change_feature` does."""
+    feature = proposed_feature(key, changes)
+    before = build(now)
+    windows_open = before["features"][key]["windows_open"]
+    features = {**before["features"], key: feature_document(feature, windows_open=windows_open)}
+    return _between(before, {**before, "features": features}, now=now, sample=sample, assume_on=assume_on)
+
+
+def of_audience(
+    key: str, any_of: Any, *, now: datetime, sample: int = USUAL_SAMPLE, assume_on: bool = False
+) -> Preview:
+    """What these clauses of the audience would do to every feature that uses it. Raises as `change_audience` does."""
+    audience = Audience.objects.filter(key=key).first()
+    if audience is None:
+        raise AudienceUnknown(key)
+    audience.any_of = any_of
+    validate_audience(audience)
+    before = build(now)
+    after = {**before, "audiences": {**before["audiences"], key: any_of}}
+    return _between(before, after, now=now, sample=sample, assume_on=assume_on)
+
+
+def of_document(document: Any, *, now: datetime, sample: int = USUAL_SAMPLE, assume_on: bool = False) -> Preview:
+    """What importing this would do. Raises `DocumentInvalid`."""
+    todo = plan(document, now=now)
+    before = build(now)
+    return _between(before, proposed(before, todo.after), now=now, sample=sample, assume_on=assume_on)
+
+
+def _between(before: dict[str, Any], after: dict[str, Any], *, now: datetime, sample: int, assume_on: bool) -> Preview:
+    try:
+        old, new = read_ruleset(numbered(before)), read_ruleset(numbered(after))
+        keys = affected(old, new)
+        if assume_on:
+            old, new = (read_ruleset(numbered(_on(document, keys))) for document in (before, after))
+    except Invalid as error:
+        raise DocumentInvalid(error.path, error.why) from error
+    people = choose(sample)
+    tallies = compare(old, new, keys, parties(people.ids, new.areas), now) if keys else []
+    return Preview(len(people.ids), people.of, people.exact, assume_on, tuple(tallies))
+
+
+def _on(document: dict[str, Any], keys: list[str]) -> dict[str, Any]:
+    features = document["features"]
+    on = {key: {**features[key], "switch": Switch.ON.value} for key in keys if key in features}
+    return {**document, "features": {**features, **on}}

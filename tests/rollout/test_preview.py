@@ -1,0 +1,249 @@
+"""Previews: they count what publishing would do, store nothing, and agree with the decisions that follow."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlplane.accounts.models import Subscriber
+from controlplane.audit.models import AuditEntry
+from rollout import people
+from rollout.actions import windows
+from rollout.evaluate import current, party_of
+from rollout.models import Feature, Grant, Ruleset
+from rollout.people import choose, parties
+from rollout.preview import of_feature
+from rollout.rules.decision import decide
+from tests import builders, operators
+from tests.operators import TESTS, Api
+
+GERMANS = [[{"trait": "country", "operator": "IN", "values": ["DE"]}]]
+NOW = timezone.now()
+
+
+def crowd() -> list[Subscriber]:
+    """Six in Germany with phones, three in Austria without."""
+    made = []
+    for i in range(9):
+        german = i < 6
+        person = builders.subscriber(
+            country="DE" if german else "AT",
+            carrier="262-03" if german else "",
+            traits={"plan": "gold", "country": "XX"},
+        )
+        if german:
+            builders.device(person, platform="ios" if i % 2 else "android")
+            builders.device(person, platform="web", seen_at=NOW - timedelta(days=9))
+            builders.device(person, platform="blackberry", revoked_at=NOW)
+        made.append(person)
+    return made
+
+
+@pytest.fixture
+def api(db: None) -> Api:
+    return Api()
+
+
+def counts(told: dict[str, Any], n: int = 0) -> tuple[int, int, int]:
+    row = told["features"][n]
+    return row["gains"], row["loses"], row["changes"]
+
+
+def test_preview__of_a_rule__counts_who_gains_by_place_and_stores_nothing(api: Api) -> None:
+    crowd()
+    operators.feature(access="rules")
+    before = (Ruleset.objects.count(), AuditEntry.objects.count(), Feature.objects.get().revision)
+
+    told = api.post("features/voice-calls/preview", {"rules": [{"any_of": GERMANS}]}).told
+
+    assert (told["looked_at"], told["people"], told["everybody"], told["exact"]) == (9, 9, True, True)
+    assert counts(told) == (6, 0, 0)
+    row = told["features"][0]
+    assert (row["had"], row["has"]) == (0, 6)
+    assert row["by"]["country"] == {"DE": {"gains": 6, "loses": 0, "changes": 0}}
+    assert {place: cell["gains"] for place, cell in row["by"]["platform"].items()} == {"android": 3, "ios": 3}
+    assert list(row["by"]["carrier"]) == ["262-03"]
+    assert len(row["examples"]["gains"]) == 5
+    assert row["examples"]["gains"][0]["before"] == {"variant": "off", "cause": "default"}
+    assert row["examples"]["gains"][0]["after"] == {"variant": "on", "cause": "rule"}
+    assert told["words"] == [
+        "All 9 subscribers were looked at.",
+        "voice-calls: 6 gain it; 6 have it afterwards, 0 before.",
+    ]
+    assert (Ruleset.objects.count(), AuditEntry.objects.count(), Feature.objects.get().revision) == before
+
+
+def test_preview__of_any_change__is_what_the_decisions_then_are(api: Api) -> None:
+    everybody = crowd()
+    feature = operators.feature(access="rules", rules=[{"any_of": GERMANS, "share_ppm": 500_000}])
+    Grant.objects.create(feature=feature, subscriber=everybody[0], source="operator")
+    had = {person.pk for person in everybody if _has(person)}
+
+    for changes in (
+        {"access": "granted"},
+        {"access": "everyone"},
+        {"rules": []},
+        {"requirements": {"others": "refuse"}},
+    ):
+        told = api.post("features/voice-calls/preview", changes).told
+        feature_before = api.get("export").told
+        api.patch("features/voice-calls", changes)
+        has = {person.pk for person in everybody if _has(person)}
+        assert counts(told) == (len(has - had), len(had - has), 0), changes
+        api.post("import", feature_before)
+
+
+def _has(person: Subscriber) -> bool:
+    party = party_of(person.pk)
+    assert party is not None
+    return decide(current(), "voice-calls", party, NOW).enabled
+
+
+def test_preview__of_an_audience__covers_every_feature_that_uses_it_or_needs_one(api: Api) -> None:
+    crowd()
+    api.post("audiences", {"key": "near", "any_of": []})
+    api.post("audiences", {"key": "nearer", "any_of": [[{"audience": "near"}]]})
+    operators.feature(access="rules", rules=[{"any_of": [[{"audience": "nearer"}]]}])
+    operators.feature("video-calls", access="everyone", prerequisites=["voice-calls"])
+    operators.feature("chat", access="everyone")
+
+    told = api.post("audiences/near/preview", {"any_of": GERMANS}).told
+
+    assert [row["feature"] for row in told["features"]] == ["video-calls", "voice-calls"]
+    assert counts(told, 0) == counts(told, 1) == (0, 3, 0)
+    assert list(told["features"][0]["by"]["country"]) == ["AT"]
+    assert list(told["features"][0]["by"]["platform"]) == ["not known"]
+    assert api.post("audiences/none/preview", {"any_of": []}).told["code"] == "audience_unknown"
+    refused = api.post("audiences/near/preview", {"any_of": [[{"audience": "nearer"}]]})
+    assert (refused.status_code, refused.told["path"]) == (422, "any_of")
+
+
+def test_preview__of_a_document__compares_variants_too(api: Api) -> None:
+    crowd()
+    colours = {"red": "r", "blue": "b", "off": ""}
+    operators.feature(access="everyone")
+    api.post("features", {"key": "colour", "name": "C", "kind": "string", "variants": colours,
+                          "default_variant": "red", "off_variant": "off", "access": "everyone"})  # fmt: skip
+    api.post("features/colour/on")
+    document = api.get("export").told
+    document["features"]["colour"]["default_variant"] = "blue"
+    document["features"]["new"] = {"access": "everyone", "switch": "on"}
+
+    told = api.post("preview", document).told
+
+    assert [row["feature"] for row in told["features"]] == ["colour", "new"]
+    assert (counts(told, 0), counts(told, 1)) == ((0, 0, 9), (9, 0, 0))
+    document["features"]["colour"]["default_variant"] = "green"
+    assert api.post("preview", document).told["path"] == "features.colour.default_variant"
+
+
+def test_preview__of_a_feature_that_is_off__can_be_counted_as_if_it_were_on(api: Api) -> None:
+    crowd()
+    operators.feature(on=False)
+
+    plain = api.post("features/voice-calls/preview", {"access": "everyone"}).told
+    assumed = api.post("features/voice-calls/preview?assume_on=1", {"access": "everyone"}).told
+
+    assert (counts(plain), counts(assumed)) == ((0, 0, 0), (9, 0, 0))
+    assert assumed["assumed_on"] is True
+
+
+def test_preview__of_many_people__looks_at_a_sample_and_says_so(api: Api) -> None:
+    crowd()
+    operators.feature()
+
+    told = api.post("features/voice-calls/preview?sample=4", {"access": "everyone"}).told
+
+    assert (told["looked_at"], told["people"], told["everybody"]) == (4, 9, False)
+    assert told["words"][0] == "4 of 9 subscribers were looked at."
+    assert api.post("features/voice-calls/preview?sample=100001", {}).told["path"] == "sample"
+    assert api.post("features/voice-calls/preview?assume_on=maybe", {}).told["path"] == "assume_on"
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "path"),
+    [
+        ({"rules": [{"share_ppm": -1}]}, 422, "rules[0].share_ppm"),
+        ({"rules": [{"any_of": [[{"audience": "none"}]]}]}, 422, "rules[0].any_of"),
+        ({"reason": "x"}, 400, "reason"),
+        ({"salt": "x"}, 400, "salt"),
+    ],
+)
+def test_preview__of_what_could_not_be_saved__is_refused_with_the_path(
+    api: Api, changes: dict[str, Any], status: int, path: str
+) -> None:
+    operators.feature()
+
+    refused = api.post("features/voice-calls/preview", changes)
+
+    assert (refused.status_code, refused.told["path"]) == (status, path)
+
+
+def test_preview__for_readers__is_allowed_and_for_backends_not(api: Api) -> None:
+    operators.feature()
+
+    assert Api("read").post("features/voice-calls/preview", {}).status_code == 200
+    assert Api("evaluate").post("features/voice-calls/preview", {}).status_code == 403
+    assert api.post("features/none/preview", {}).told["code"] == "feature_unknown"
+
+
+@pytest.mark.django_db
+def test_people__in_bulk__are_the_same_as_one_by_one() -> None:
+    everybody = crowd()
+    feature, _ = operators.feature(), operators.area()
+    window = windows.create_window("voice-calls", name="W", actor=TESTS, now=NOW)
+    parent = Grant.objects.create(feature=feature, subscriber=everybody[0], source="operator")
+    Grant.objects.create(
+        feature=feature,
+        subscriber=everybody[7],
+        source="invite",
+        state="frozen",
+        parent=parent,
+        root=parent.pk,
+        depth=1,
+        call=uuid4(),
+        window=window,
+    )
+    Grant.objects.create(feature=feature, subscriber=everybody[1], source="operator", state="revoked")
+
+    found = {party.subscriber: party for party in parties(choose(100).ids, current().areas)}
+
+    assert len(found) == 9
+    for person in everybody:
+        assert found[str(person.pk)] == party_of(person.pk)
+    assert json.dumps(found[str(everybody[0].pk)].traits)
+
+
+@pytest.mark.django_db
+def test_sample__of_an_estimated_crowd__is_not_called_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd()
+    operators.feature()
+    monkeypatch.setattr(people, "EXACT_BELOW", -2)
+    monkeypatch.setattr(people, "ESTIMATE", "SELECT 1000::bigint")
+
+    preview = of_feature("voice-calls", {}, now=NOW, sample=5)
+
+    assert (preview.people, preview.exact, preview.everybody) == (1000, False, False)
+    assert preview.words[0].endswith("of about 1,000 subscribers were looked at.")
+
+
+@given(had=st.booleans(), has=st.booleans(), same=st.booleans())
+def test_moved__table__of_all_cases(had: bool, has: bool, same: bool) -> None:
+    from rollout.rules.decision import Cause, Decision, Reason
+    from rollout.rules.preview import Move, moved
+
+    def decision(enabled: bool, variant: str) -> Decision:
+        cause = Cause.RULE if enabled else Cause.DEFAULT
+        return Decision("f", variant, variant, Reason.STATIC, cause)
+
+    move = moved(decision(had, "a"), decision(has, "a" if same else "b"))
+
+    expected = {(False, True): Move.GAINS, (True, False): Move.LOSES, (False, False): Move.STAYS}
+    assert move is expected.get((had, has), Move.STAYS if same else Move.CHANGES)
