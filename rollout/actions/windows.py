@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import structlog
 from django.db import connection, transaction
 
 from controlplane.audit.record import Actor, record
@@ -20,6 +21,8 @@ from rollout.limits import WINDOW_NUMBER_MOST
 from rollout.models import ActivateOn, Area, Feature, Window
 from rollout.models import WindowState as State
 from rollout.rules import window as rule
+
+log = structlog.get_logger(__name__)
 
 CLOSING_TIME = Actor.automatic("closing time")
 
@@ -111,12 +114,12 @@ def close_window(window_id: int, *, actor: Actor, now: datetime, reason: str = "
     Raises `NotFound`.
     """
     with transaction.atomic(durable=True):  # within somebody else's transaction, the promise could not be kept
+        if not Window.objects.filter(pk=window_id).exists():
+            raise NotFound(f"There is no window {window_id}.")
         with connection.cursor() as cursor:
             cursor.execute("SELECT closed, cancelled FROM rollout_close_window(%s)", [window_id])
             changed, cancelled = cursor.fetchone()
-        window = Window.objects.filter(pk=window_id).first()
-        if window is None:
-            raise NotFound(f"There is no window {window_id}.")
+        window = Window.objects.get(pk=window_id)
         if changed:
             detail = {"cancelled": cancelled, "used": window.used}
             record("window.closed", subject=_subject(window), actor=actor, now=now, reason=reason, detail=detail)
@@ -127,9 +130,17 @@ def close_window(window_id: int, *, actor: Actor, now: datetime, reason: str = "
 
 
 def close_due(*, now: datetime) -> int:
-    """Closes every window whose closing time has come. Returns how many."""
+    """Closes every window whose closing time has come. Returns how many. One that fails doesn't keep others open: it is
+    logged, and comes again with the next tick.
+    """
     due = Window.objects.filter(state=State.OPEN, closes_at__lte=now).order_by("id").values_list("id", flat=True)
-    return sum(close_window(each, actor=CLOSING_TIME, now=now, reason="Its time was over.").changed for each in due)
+    closed = 0
+    for each in due:
+        try:
+            closed += close_window(each, actor=CLOSING_TIME, now=now, reason="Its time was over.").changed
+        except Exception:
+            log.exception("window.close_failed", window=each)
+    return closed
 
 
 @transaction.atomic

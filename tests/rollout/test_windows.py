@@ -14,7 +14,7 @@ from controlplane.outbox.actions import deliver_due
 from controlplane.outbox.models import Outbox
 from controlplane.refusal import BadInput, NotFound
 from rollout import tasks
-from rollout.actions import narrowing
+from rollout.actions import narrowing, windows
 from rollout.actions.windows import close_due, close_window, create_window, open_window, write_report
 from rollout.errors import FeatureUnknown, WindowNotOpenable
 from rollout.models import CallEvidence, Measurement, Ruleset, Window
@@ -144,9 +144,10 @@ def test_close_window__twice__is_said_once() -> None:
     assert Outbox.objects.filter(kind="window.closed").count() == 1
 
 
-def test_close_window__unknown__is_not_found() -> None:
+@pytest.mark.parametrize("window_id", [99, 2**63, 10**30])
+def test_close_window__unknown__is_not_found(window_id: int) -> None:
     with pytest.raises(NotFound):
-        close_window(99, actor=OPERATOR, now=timezone.now())
+        close_window(window_id, actor=OPERATOR, now=timezone.now())
 
 
 def test_close_window__when_the_ruleset_can_t_be_published__is_closed_all_the_same(
@@ -160,6 +161,22 @@ def test_close_window__when_the_ruleset_can_t_be_published__is_closed_all_the_sa
 
     assert closed(it.window)
     assert Window.objects.get().state == "closed"
+
+
+def test_close_due__when_one_can_t_be_closed__closes_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = cast.launch(closes_at=cast.shortly(-1))
+    other = cast.window(it.feature, name="Window B", closes_at=cast.shortly(-1))
+    closing = windows.close_window
+
+    def poisoned(window_id: int, **how: Any) -> Any:
+        if window_id == it.window.pk:
+            raise RuntimeError("poisoned")
+        return closing(window_id, **how)
+
+    monkeypatch.setattr(windows, "close_window", poisoned)
+
+    assert close_due(now=timezone.now()) == 1
+    assert [Window.objects.get(pk=each.pk).state for each in (it.window, other)] == ["open", "closed"]
 
 
 def test_close_due__at_the_closing_time__closes_those_and_only_those() -> None:
