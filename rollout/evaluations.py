@@ -34,8 +34,11 @@ def told_to_phones(ruleset: Ruleset, decision: Decision) -> Decision:
     return Decision(decision.feature, decision.value, decision.variant, decision.reason, decision.cause)
 
 
-def item(decision: Decision, version: int) -> dict[str, Any]:
-    """One evaluation, or one failed evaluation."""
+def item(decision: Decision) -> dict[str, Any]:
+    """One evaluation, or one failed evaluation.
+
+    The ruleset's version isn't in it: clients compare items to tell which flags a new ruleset changed.
+    """
     if decision.cause is Cause.UNKNOWN_FEATURE:
         return not_found(decision.feature)
     if decision.reason is Reason.ERROR:
@@ -45,7 +48,7 @@ def item(decision: Decision, version: int) -> dict[str, Any]:
         "value": decision.value,
         "reason": str(decision.reason),
         "variant": decision.variant,
-        "metadata": {**decision.detail, "cause": str(decision.cause), "ruleset": version},
+        "metadata": {**decision.detail, "cause": str(decision.cause)},
     }
 
 
@@ -111,7 +114,7 @@ class Evaluations:
 
     def _write(self, ruleset: Ruleset, decision: Decision, *, phone: bool) -> bytes:
         told = told_to_phones(ruleset, decision) if phone else decision
-        body = orjson.dumps(item(told, ruleset.version))
+        body = orjson.dumps(item(told))
         written = self._written[phone]
         if len(written) >= MOST_WRITTEN:  # of those made anew for each person; the others are soon written again
             written.clear()

@@ -57,7 +57,7 @@ class Ofrep:
         if decision.cause is Cause.UNKNOWN_FEATURE or not caller.may_see(ruleset, key):
             return _json(not_found(key), status=404)
         told = told_to_phones(ruleset, decision) if caller.token else decision
-        return _json(item(told, ruleset.version), status=500 if decision.cause is Cause.ERROR else 200)
+        return _json(item(told), status=500 if decision.cause is Cause.ERROR else 200)
 
     async def bulk(self, request: web.Request) -> web.StreamResponse:
         caller = self._counter.caller(request)

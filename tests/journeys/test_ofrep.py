@@ -63,7 +63,7 @@ async def test_single__phone_with_a_grant__has_it_with_variant_reason_and_flat_c
         "value": True,
         "reason": "TARGETING_MATCH",
         "variant": "on",
-        "metadata": {"cause": "granted_by_operator", "ruleset": 1},
+        "metadata": {"cause": "granted_by_operator"},
     }
 
 
