@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import structlog
 from redis.asyncio import Redis
@@ -238,36 +238,44 @@ class Watch:
 
     def feed_changed(self, rows: Iterable[FeedRow]) -> None:
         """Revoked grants end calls; revoked devices lose their sockets and their calls."""
+        people: set[tuple[str, str]] = set()
+        devices: set[str] = set()
         for row in rows:
-            payload = row.payload
-            if row.kind == "grant.revoked":
-                self.arbiter.spawn(self._end_all(self._calls_of(payload), Finished(Reason.GRANT_ENDED)))
-            elif row.kind == "device.revoked":
-                device = str(payload.get("device"))
-                calls = [call for call, stored in self.arbiter.known.items() if stored.call.has(device)]
-                self.arbiter.spawn(self._end_all(calls, Gone(device)))
-                self.arbiter.spawn(self.sockets.sign_out(device))
+            if row.kind == "device.revoked":
+                devices.add(str(row.payload.get("device")))
+            elif row.kind == "grant.revoked" and self._needs_grant(str(row.payload.get("feature"))):
+                people.add((str(row.payload.get("feature")), str(row.payload.get("subscriber"))))
+        if people or devices:
+            self.arbiter.spawn(self._end_all(self._ends(people, devices)))
+        for device in devices:
+            self.arbiter.spawn(self.sockets.sign_out(device))
 
-    def _calls_of(self, payload: object) -> list[str]:
-        assert isinstance(payload, dict)
-        feature, who = payload.get("feature"), payload.get("subscriber")
-        compiled = self.placing.gate.rulesets.current.features.get(str(feature))
-        if compiled is None or compiled.feature.access is not Access.GRANTED:
-            return []
-        return [
-            key
-            for key, stored in self.arbiter.known.items()
-            if stored.call.feature == feature
-            and not stored.call.over
-            and who in (stored.call.caller, stored.call.callee)
-        ]
+    def _needs_grant(self, feature: str) -> bool:
+        compiled = self.placing.gate.rulesets.current.features.get(feature)
+        return compiled is not None and compiled.feature.access is Access.GRANTED
 
-    async def _end_all(self, calls: Iterable[str], event: Event) -> None:
-        for call in calls:
-            try:
-                await self.arbiter.apply(call, event)
-            except (StoreAway, Refusal):
-                log.warning("call.not_ended", call=call)
+    def _ends(self, people: Set[tuple[str, str]], devices: Set[str]) -> list[tuple[str, Event]]:
+        """What happens to the calls that memory knows; one look at each, however many were revoked."""
+        ends: list[tuple[str, Event]] = []
+        for key, stored in self.arbiter.known.items():
+            call = stored.call
+            if call.over:
+                continue
+            if (call.feature, call.caller) in people or (call.feature, call.callee) in people:
+                ends.append((key, Finished(Reason.GRANT_ENDED)))
+            elif devices:
+                ends.extend((key, Gone(device)) for device in _devices(call) if device in devices)
+        return ends
+
+    async def _end_all(self, ends: Sequence[tuple[str, Event]]) -> None:
+        for at in range(0, len(ends), AT_ONCE):
+            await asyncio.gather(*(self._end(call, event) for call, event in ends[at : at + AT_ONCE]))
+
+    async def _end(self, call: str, event: Event) -> None:
+        try:
+            await self.arbiter.apply(call, event)
+        except (StoreAway, Refusal):
+            log.warning("call.not_ended", call=call)
 
 
 def _devices(call: Call) -> tuple[str, ...]:

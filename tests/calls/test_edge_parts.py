@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -23,13 +24,17 @@ from calls.edge.limits import FRAMES_BURST, FrameBudget
 from calls.edge.metrics import Metrics
 from calls.edge.record import call_from_json, call_to_json
 from calls.edge.session import Numbering, event_frame
-from calls.edge.store import Entry
+from calls.edge.store import Entry, Stored
 from calls.edge.tickets import BadTicket, Ticket, unseal
 from calls.edge.tokens import Tokens, bearer
-from calls.rules.call import Answered, Call, Cancelled, Invited, Linked, Rang
+from calls.edge.watch import Watch
+from calls.rules.call import Answered, Call, Cancelled, Finished, Gone, Invited, Linked, Rang
+from calls.rules.ending import Reason
 from calls.rules.moves import step
 from calls.turn import CREDENTIAL_SECONDS, ice_servers, user_id
 from controlplane.refusal import NotAuthenticated
+from rollout.feed import FeedRow
+from rollout.rules.feature import Access
 
 NOW = 1_790_000_000
 KEY = b"k" * 32
@@ -253,3 +258,41 @@ async def test_journal__stopped_while_it_writes__keeps_the_batch_for_the_last_fl
     await journal.empty()
 
     assert sorted(notebook.rows) == sorted(call.id for call in calls)
+
+
+# Revocations
+
+
+def test_revocations__of_many_at_once__look_at_each_call_once() -> None:
+    looks = 0
+
+    class Known(dict[str, Stored]):
+        def items(self) -> Any:
+            nonlocal looks
+            looks += 1
+            return super().items()
+
+    running = some_calls()[-2]
+    known = Known(
+        {f"c{n}": Stored(replace(running, id=f"c{n}", caller=f"a{n}", caller_device=f"ad{n}"), 1) for n in range(50)}
+    )
+    feature = SimpleNamespace(feature=SimpleNamespace(access=Access.GRANTED))
+    gate = SimpleNamespace(rulesets=SimpleNamespace(current=SimpleNamespace(features={"voice-calls": feature})))
+    arbiter: Any = SimpleNamespace(known=known, spawn=lambda work: spawned.append(work))
+    sockets: Any = SimpleNamespace(sign_out=lambda device: device)
+    spawned: list[Any] = []
+    unused: Any = None
+    watch = Watch(unused, arbiter, unused, sockets, SimpleNamespace(gate=gate))  # type: ignore[arg-type]
+    rows = [
+        FeedRow(n, "grant.revoked", {"feature": "voice-calls", "subscriber": f"a{n}", "grant": n}, NOW)
+        for n in range(40)
+    ] + [FeedRow(50, "device.revoked", {"device": "ad45", "subscriber": "a45"}, NOW)]
+
+    watch.feed_changed(rows)
+    (ended,) = [work for work in spawned if work != "ad45"]
+    ends = dict(ended.cr_frame.f_locals["ends"])
+    ended.close()
+
+    assert looks == 1
+    assert ends == {**{f"c{n}": Finished(Reason.GRANT_ENDED) for n in range(40)}, "c45": Gone("ad45")}
+    assert "ad45" in spawned
