@@ -1,4 +1,4 @@
-"""Long work beside serving: in a thread that hands the interpreter over every millisecond.
+"""Long work beside serving: in a thread that hands the interpreter over again and again.
 
 Without this, a thread keeps the interpreter for 5 ms whenever a request lets go of it, and the garbage collector, which
 looks at every object there is, stops the process for a tenth of a second once a large ruleset has been made.

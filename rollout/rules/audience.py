@@ -6,7 +6,7 @@ What can't be told (a missing trait) stays so through AND, OR and inversion, as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ MOST_CONDITIONS = 50
 MOST_VALUES = 5_000
 LONGEST_VALUE = 256
 DEEPEST = 8
+OPERATORS = {str(operator): operator for operator in Operator}
 MOST_EXPANDED = 5_000
 
 
@@ -83,19 +84,12 @@ def _clause(raw: Any, path: str, *, strict: bool) -> Clause:
         raise Invalid(under(path, "value"), "stands beside values; give one of them.")
     given = [raw["value"]] if "value" in raw else raw.get("values", [])
     where = under(path, "values")
-    values = []
-    for i, value in enumerate(reading.items(given, where, most=MOST_VALUES)):
-        written = as_text(value)
-        if isinstance(value, int | float) and abs(value) >= (2**53 if isinstance(value, float) else 2**63):
-            raise Invalid(under(where, i), "is too large to be stored as a number. Write it as text.")
-        if written is None or len(written) > LONGEST_VALUE:
-            raise Invalid(under(where, i), f"expected text (at most {LONGEST_VALUE} characters), a number or a flag.")
-        values.append(written)
+    values = _values(reading.items(given, where, most=MOST_VALUES), where)
     clause = Clause(
         trait=reading.text(raw["trait"], under(path, "trait"), most=64, least=1),
-        operator=Operator(name) if name in Operator._value2member_map_ else None,
+        operator=OPERATORS.get(name),
         name=name,
-        values=tuple(values),
+        values=values,
         inverted=reading.flag(raw.get("inverted", False), under(path, "inverted")),
         case_insensitive=reading.flag(raw.get("case_insensitive", False), under(path, "case_insensitive")),
     )
@@ -103,6 +97,20 @@ def _clause(raw: Any, path: str, *, strict: bool) -> Clause:
     if wrong:
         raise Invalid(under(path, "operator" if clause.operator is None else "values"), wrong)
     return clause
+
+
+def _values(given: Sequence[Any], path: str) -> tuple[str, ...]:
+    if set(map(type, given)) == {str} and max(map(len, given)) <= LONGEST_VALUE:  # nearly always
+        return tuple(given)
+    values = []
+    for i, value in enumerate(given):
+        written = as_text(value)
+        if isinstance(value, int | float) and abs(value) >= (2**53 if isinstance(value, float) else 2**63):
+            raise Invalid(under(path, i), "is too large to be stored as a number. Write it as text.")
+        if written is None or len(written) > LONGEST_VALUE:
+            raise Invalid(under(path, i), f"expected text (at most {LONGEST_VALUE} characters), a number or a flag.")
+        values.append(written)
+    return tuple(values)
 
 
 def names_in(any_of: AnyOf) -> frozenset[str]:

@@ -17,7 +17,7 @@ from rollout.rules.reading import Invalid
 from rollout.rules.requirements import Unmet, unmet
 
 MOST_NEEDS = 32
-MOST_SHAPES = 250  # half a millisecond each to compile
+MOST_SHAPES = 150  # half a millisecond each to compile
 TO_COME = frozenset({WaveState.DRAFT, WaveState.OPEN, WaveState.HELD})
 GRANTED = {
     "wave": Cause.GRANTED_BY_WAVE,
@@ -47,15 +47,15 @@ class Workbench:
     def rules(self, salt: str, rows: Sequence[Row]) -> Callable[[Decision | None], Attempt]:
         """The rules as generated code, which answers what it is given when no rule gives anything.
 
-        A ruleset of ever new shapes would take long to compile: once it has had many, features of further shapes are
-        put together rule by rule, of which there are few shapes.
+        A ruleset of ever new shapes would take long to compile: once it has had many, further features are put
+        together rule by rule, of which there are few shapes.
         """
-        written = write(salt, rows)
         if len(self._shapes) < MOST_SHAPES:
+            written = write(salt, rows)
             self._shapes.add(written.source)
-        if written.source in self._shapes:
             return written.with_last
-        return lambda last: _one_by_one([write(salt, [row]).with_last(None) for row in rows], last)
+        each = [write(salt, [row]).with_last(None) for row in rows]
+        return lambda last: _one_by_one(each, last)
 
     def explain(self, any_of: AnyOf, party: Party, now: datetime) -> list[list[dict[str, Any]]]:
         return explain_any_of(any_of, party.traits, now, self.audiences, self.tests)

@@ -21,6 +21,7 @@ from rollout.rules.clause import Clause, Operator, Test, as_text
 from rollout.rules.decision import Attempt, Decision
 
 MOST_INLINE = 8  # conditions of one rule; a longer rule is one bound test
+_INDENT = ["    " * (2 + depth) for depth in range(MOST_INLINE + 4)]
 BEYOND = 1 << 32  # the hash of somebody without an id: in no share
 _VERSIONS = {
     Operator.SEMVER_EQ: ("==", "!="),
@@ -94,8 +95,8 @@ class _Writer:
         head += [f"    ({cells}) = bound"] if cells else []
         head += ["    def decide(party, now):", "        traits = party.traits"]
         head += ["        h = -1"] if self._salted else []
-        body = [f"        {line}" for line in self._lines]
-        return Written("\n".join([*head, *body, "        return last", "    return decide", ""]), tuple(self._bound))
+        lines = [*head, *self._lines, "        return last", "    return decide", ""]
+        return Written("\n".join(lines), tuple(self._bound))
 
     def _bind(self, value: Any) -> str:
         self._bound.append(value)
@@ -166,7 +167,7 @@ class _Writer:
         self._line(depth + 1, f"return {outcomes}[pick(split({self._salt_name()}, party.subscriber), {weights})]")
 
     def _line(self, depth: int, text: str) -> None:
-        self._lines.append("    " * depth + text)
+        self._lines.append(_INDENT[depth] + text)
 
 
 def _inline(condition: Condition) -> bool:

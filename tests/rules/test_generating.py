@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollout.rules import compiling
 from rollout.rules.audience import compile_any_of
 from rollout.rules.bucket import MILLION, bucket, least_hash_beyond, variant_bucket, weighted
 from rollout.rules.decision import Cause, Compiled, Decision, Party, Reason, decide, decide_all
@@ -88,6 +89,16 @@ def test_generated_rules__any_rules_and_person__decide_as_one_after_another(
     variant, rule = one_after_another(feature.feature, party)
     assert (decision.variant, decision.detail.get("rule_position", 0)) == (variant, rule)
     assert decision.cause is (Cause.RULE if rule else Cause.DEFAULT)
+
+
+@given(rules, people)
+def test_rules_of_further_shapes__any_rules_and_person__decide_alike(raw: list[dict[str, Any]], party: Party) -> None:
+    whole = compiled(raw)
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(compiling, "MOST_SHAPES", 0)
+        one_by_one = compiled(raw)
+
+    assert one_by_one.decide(party, NOW) == whole.decide(party, NOW)
 
 
 @given(rules, people)
