@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from rollout.rules.decision import EMPTY, Cause, Decision, Party, Reason, Ruleset, decide
+from rollout.rules.decision import EMPTY, Cause, Compiled, Decision, Party, Reason, Ruleset, decide_all
 from rollout.rules.moment import asks_the_time
 from rollout.words import say
 
@@ -62,21 +62,20 @@ class Evaluations:
 
     def __init__(self) -> None:
         self._ruleset = EMPTY
-        self._keys: dict[bool, list[str]] = {True: [], False: []}
+        self._features: dict[bool, tuple[Compiled, ...]] = {True: (), False: ()}
         self._written: dict[bool, dict[int, tuple[Decision, bytes]]] = {True: {}, False: {}}
         self._kept: OrderedDict[Hashable, tuple[bytes, str]] = OrderedDict()
         self._size = 0
         self.may_keep = True  # whether an answer of this ruleset stays right as time passes
 
     def begin(self, ruleset: Ruleset) -> None:
-        """What was written by another ruleset is forgotten."""
+        """What was written by another ruleset is forgotten, and that ruleset is let go."""
         if ruleset is self._ruleset:
             return
         self._ruleset = ruleset
-        self._keys = {
-            True: [key for key in ruleset.features if visible(ruleset, key)],
-            False: list(ruleset.features),
-        }
+        everything = tuple(ruleset.features.values())
+        announced = tuple(compiled for compiled in everything if compiled.feature.visible_to_phones)
+        self._features = {True: announced, False: everything}
         self._written = {True: {}, False: {}}
         self._kept.clear()
         self._size = 0
@@ -103,8 +102,7 @@ class Evaluations:
         self.begin(ruleset)
         written = self._written[phone]
         parts = []
-        for key in self._keys[phone]:
-            decision = decide(ruleset, key, party, now)
+        for decision in decide_all(self._features[phone], party, now):
             found = written.get(id(decision))
             if found is not None and found[0] is decision:
                 parts.append(found[1])

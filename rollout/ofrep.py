@@ -44,6 +44,7 @@ class Ofrep:
         self._desk = counter.desk
         self._streams = listening
         self._evaluations = Evaluations()
+        self._desk.rulesets.listeners.append(lambda old, new: self._evaluations.begin(new))
 
     async def single(self, request: web.Request) -> web.StreamResponse:
         caller = self._counter.caller(request)

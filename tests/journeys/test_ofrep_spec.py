@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,6 @@ from rollout import ofrep
 from rollout.desk import Counter
 from rollout.feed import FeedRow
 from rollout.limits import PHONE_DECISIONS_PER_SECOND
-from rollout.rules import decision
 from tests.journeys.desk import BACK, BOB, BULK, NOW, READER, Desk, document, feature, phone
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "ofrep"
@@ -205,17 +205,14 @@ async def test_rate__too_many__says_when_to_retry(http: TestClient[Any, Any], de
 
 
 async def test_evaluation__a_fault_in_one_feature__fails_alone_as_the_schema_says(
-    http: TestClient[Any, Any], desk: Desk, monkeypatch: pytest.MonkeyPatch
+    http: TestClient[Any, Any], desk: Desk
 ) -> None:
-    real = decision.decide
+    def fail(*_: Any) -> None:
+        raise RuntimeError
 
-    def decide(ruleset: Any, key: str, *rest: Any, **more: Any) -> Any:
-        if key != "rule":
-            return real(ruleset, key, *rest, **more)
-        return decision.Decision(key, False, "off", decision.Reason.ERROR, decision.Cause.ERROR)
-
-    monkeypatch.setattr("rollout.ofrep.decide", decide)
-    monkeypatch.setattr("rollout.evaluations.decide", decide)
+    broken = desk.rulesets.current.features["rule"]
+    features = {**desk.rulesets.current.features, "rule": replace(broken, decide=fail, own=fail)}
+    desk.rulesets.install(replace(desk.rulesets.current, features=features))
     single = await http.post(f"{BULK}/rule", headers=phone())
     bulk = await check_answer(await http.post(BULK, headers=phone()), BULK_PATH)
 
@@ -235,7 +232,7 @@ async def test_evaluation__a_fault_of_ours__is_500_as_the_schema_says(
         raise RuntimeError
 
     monkeypatch.setattr("rollout.ofrep.decide", decide)
-    monkeypatch.setattr("rollout.evaluations.decide", decide)
+    monkeypatch.setattr("rollout.evaluations.decide_all", decide)
 
     response = await http.post(url, headers=phone(Origin="https://app.example"))
 
