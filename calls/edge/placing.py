@@ -47,6 +47,14 @@ log = structlog.get_logger("edge")
 Explain = Callable[[Decision], str]
 
 
+def until_beat(elapsed: float) -> float:
+    """How long to hold a refusal back (s): to the floor or, where PostgreSQL took longer, to its next multiple.
+
+    What a query took tells about the person that was called; which beat it missed tells far less.
+    """
+    return REFUSAL_FLOOR - elapsed % REFUSAL_FLOOR
+
+
 class Placing:
     def __init__(self, env: Env, keys: Keys, arbiter: Arbiter, limits: Limits, gate: Gate) -> None:
         self.env = env
@@ -129,7 +137,7 @@ class Placing:
         return self.keys.phone_hash(number.e164), None, number.country
 
     async def _not_before_floor(self, shown: Shown, started: float) -> CannotBeCalledNow:
-        await asyncio.sleep(max(0.0, started + REFUSAL_FLOOR - time.monotonic()))
+        await asyncio.sleep(until_beat(time.monotonic() - started))
         return CannotBeCalledNow(shown.window, shown.invite, shown.retry_at)
 
     async def _record_refusal(

@@ -22,7 +22,7 @@ from .inbox import Inboxes
 from .metrics import Metrics
 from .operations import Asked, read_request
 from .session import Session
-from .store import Store, StoreAway
+from .store import Attached, Store, StoreAway
 from .tokens import Token, Tokens
 
 BAD_FRAME, NOT_AUTHENTICATED, NO_HELLO, REPLACED, TOO_MANY = 4400, 4401, 4408, 4409, 4429
@@ -137,9 +137,11 @@ class Sockets:
         self.inboxes.sessions[device] = session
         mine.add(session)
         try:
-            attached = await self.store.attach(device, session.name, last)
-        except StoreAway:  # connecting again costs a phone more than a second try costs us
-            attached = await self.store.attach(device, session.name, last)
+            attached = await self._attach(session, last)
+        except StoreAway:
+            if older is not None and not older.closing and self.inboxes.sessions.get(device) is session:
+                self.inboxes.sessions[device] = older
+            raise
         last = last if last <= attached.seq else 0
         entries = await self.inboxes.late(attached.entries)
         whole = not attached.entries or attached.entries[0].seq == last + 1
@@ -168,6 +170,12 @@ class Sockets:
             edge, _, name = attached.old.partition("|")
             if edge != self.store.edge:
                 await self.store.ring(edge, f"replaced\n{device}\n{name}")
+
+    async def _attach(self, session: Session, last_seq: int) -> Attached:
+        try:
+            return await self.store.attach(session.device, session.name, last_seq)
+        except StoreAway:  # connecting again costs a phone more than a second try costs us
+            return await self.store.attach(session.device, session.name, last_seq)
 
     async def _listen(self, session: Session) -> None:
         slots = asyncio.Semaphore(MOST_AT_ONCE)

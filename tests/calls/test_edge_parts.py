@@ -22,6 +22,7 @@ from nacl.signing import SigningKey
 from calls.edge.journal import BATCH, Journal, pseudonym
 from calls.edge.limits import FRAMES_BURST, FrameBudget
 from calls.edge.metrics import Metrics
+from calls.edge.placing import until_beat
 from calls.edge.record import call_from_json, call_to_json
 from calls.edge.session import Numbering, event_frame
 from calls.edge.store import Entry, Stored
@@ -258,6 +259,14 @@ async def test_journal__stopped_while_it_writes__keeps_the_batch_for_the_last_fl
     await journal.empty()
 
     assert sorted(notebook.rows) == sorted(call.id for call in calls)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(("elapsed", "answered"), [(0.0, 0.06), (0.02, 0.06), (0.059, 0.06), (0.07, 0.12), (0.1, 0.12)])
+def test_refusal__about_a_callee__goes_out_on_a_beat(elapsed: float, answered: float) -> None:
+    assert elapsed + until_beat(elapsed) == pytest.approx(answered)
 
 
 # Revocations

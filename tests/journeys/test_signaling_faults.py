@@ -243,6 +243,27 @@ async def test_database__that_is_stopped__is_given_up_in_time_and_found_again(st
     await database.close()
 
 
+async def test_new_socket__that_redis_gave_no_place__leaves_the_old_one_as_it_was(stage: Stage) -> None:
+    await rows(lambda: cast.grant(stage.launch.feature, stage.launch.bob))
+    async with (
+        running_edge(stage) as edge,
+        phones(stage, edge, "alice", "bob") as (alice, bob),
+        ClientSession() as session,
+    ):
+        attach = edge.store.attach
+
+        async def nowhere(*given: Any) -> Any:
+            raise StoreAway
+
+        edge.store.attach = nowhere  # type: ignore[method-assign]
+        second = await phone(stage, edge, "bob", session).connect()
+        edge.store.attach = attach  # type: ignore[method-assign]
+        call = await alice.place(stage.number("bob"))
+
+        assert second.welcome["problem"]["code"] == "try_again"
+        assert (await bob.event("ring", 2))["call"] == call
+
+
 async def test_invite__whose_step_redis_took_without_a_word__rings_and_can_be_answered(stage: Stage) -> None:
     async with running_edge(stage) as edge, phones(stage, edge, "alice", "bob") as (alice, bob):
         commit, lost = edge.store.commit, []
