@@ -23,6 +23,7 @@ ALIVE_SECONDS = 30.0
 LAST_WORDS_SECONDS = 3.0
 SETUP_SECONDS = 30.0
 GONE = frozenset({"call_over", "call_unknown"})  # what was to be ended has ended
+UNSURE = frozenset({"try_again", "unreachable"})  # the server may have done it all the same
 
 
 class State(StrEnum):
@@ -200,6 +201,8 @@ class Call:
                 self.finish(_ending(ended))
             case Refused() if self.state in {State.CONNECTING, State.CONNECTED}:
                 await self._end_with(Ending("setup_failed", error.code, str(error)))
+            case Refused() if error.code in UNSURE and self.role is Role.INITIATOR:
+                await self._end_with(Ending("refused", error.code, str(error)))  # it may ring over there all the same
             case Refused():
                 self.finish(Ending("refused", error.code, str(error)))
             case SecurityError() | BadHandshake() | BadBlob() | BadSession() | BadDeviceList():

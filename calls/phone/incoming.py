@@ -43,6 +43,7 @@ async def take(desk: Desk, ring: Mapping[str, Any], policy: Policy) -> Ending | 
     """Ring and see the call through. None where it never rang: the caller couldn't be believed."""
     call = Call(desk, Role.RESPONDER, policy.wish)
     call.id, call.state = str(ring["call"]), State.RINGING
+    call.ticket = ring.get("ticket")
     try:
         responding = _believe_ring(call, ring)
     except (SecurityError, BadHandshake, BadBlob, BadDeviceList, KeyError, TypeError) as error:

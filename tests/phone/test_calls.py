@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from calls.phone import signaling
 from calls.phone.incoming import ACTIVATES, Answering, Policy
 from calls.phone.leg import Wish
 from calls.phone.phone import Phone
@@ -350,6 +351,20 @@ async def test_cancel__too_late_since_they_answered__ends_the_call_instead(phone
 
     assert (await placing).reason == "hangup"
     assert ops(arbiter, alice)[-2:] == ["cancel", "end"]
+
+
+async def test_invite__that_the_server_may_have_taken__is_cancelled_by_who_gives_up(
+    phones: OpenPhone, arbiter: Arbiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signaling, "RETRY_SECONDS", (0.01, 0.01))
+    alice = await phones("alice")
+    await phones("bob")
+    arbiter.problems["invite"] = {"code": "try_again", "status": 503, "detail": "In a moment."}
+
+    ending = await alice.place({"phone": NUMBERS["bob"]}, Wish())
+
+    assert (ending.reason, ending.cause) == ("refused", "try_again")
+    assert ops(arbiter, alice) == ["prepare", "invite", "invite", "invite", "cancel"]
 
 
 async def test_request__passing_trouble_of_the_server__is_waited_out(phones: OpenPhone, arbiter: Arbiter) -> None:
