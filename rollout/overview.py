@@ -38,6 +38,7 @@ from rollout.rules.standing import (
 )
 
 SPARK_MINUTES = 30
+LEVELS_SHOWN = 40  # of an invite tree: pages and JSON nest as deep, and neither can go on for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,22 +180,20 @@ def feature_rows(now: datetime, running_calls: Mapping[str, int]) -> list[Featur
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One person in the invite tree, with those whom they brought in."""
+    """One person in the invite tree, with those whom they brought in; `below` is how many came in below in all."""
 
     grant: Grant
     children: tuple[Branch, ...]
-
-    @property
-    def below(self) -> int:
-        """How many people came in below this one."""
-        return sum(1 + child.below for child in self.children)
+    below: int
 
 
-def invite_tree(root: Grant, *, limit: int = 5000) -> Branch:
-    """The tree below a grant, level by level, one query a level; `limit` bounds how many people are read."""
+def invite_tree(root: Grant, *, limit: int = 5000, levels: int = LEVELS_SHOWN) -> Branch:
+    """The tree below a grant, level by level, one query a level; `limit` bounds how many people are read, and `levels`
+    how deep: what is deeper is seen from a person further down.
+    """
     by_parent: dict[int, list[Grant]] = {}
-    level, read = [root.pk], 1
-    while level and read < limit:
+    level, read, depth = [root.pk], 1, 1
+    while level and read < limit and depth < levels:
         found = list(
             Grant.objects.filter(parent__in=level)
             .select_related("subscriber", "window")
@@ -205,9 +204,11 @@ def invite_tree(root: Grant, *, limit: int = 5000) -> Branch:
             by_parent.setdefault(grant.parent_id, []).append(grant)
         level = [grant.pk for grant in found]
         read += len(found)
+        depth += 1
 
     def branch(grant: Grant) -> Branch:
-        return Branch(grant, tuple(branch(child) for child in by_parent.get(grant.pk, [])))
+        children = tuple(branch(child) for child in by_parent.get(grant.pk, []))
+        return Branch(grant, children, sum(1 + child.below for child in children))
 
     return branch(root)
 
