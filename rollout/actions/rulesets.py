@@ -153,17 +153,24 @@ def _same(latest: Ruleset, document: dict[str, Any]) -> bool:
     return canonical(candidate) == bytes(latest.body)
 
 
-def check(body: bytes, signature: bytes, *, features: int) -> None:
-    """What every process will do with it, done once before it is stored. Raises `RulesetInvalid`."""
-    if len(body) > LARGEST:
-        raise RulesetInvalid(f"The ruleset would have {len(body)} bytes; at most {LARGEST} are allowed.")
+def _load_seconds(body: bytes, signature: bytes) -> float:
+    """Processor time. Raises `RulesetInvalid`."""
     began = time.thread_time()
     try:
         load(body, signature, settings.KEYS.ruleset.verify_key)
     except BadRuleset as error:
         raise RulesetInvalid(str(error), error.path) from error
-    took = time.thread_time() - began
+    return time.thread_time() - began
+
+
+def check(body: bytes, signature: bytes, *, features: int) -> None:
+    """What every process will do with it, done once before it is stored. Raises `RulesetInvalid`."""
+    if len(body) > LARGEST:
+        raise RulesetInvalid(f"The ruleset would have {len(body)} bytes; at most {LARGEST} are allowed.")
     allowed = COMPILE_SECONDS_PER_100 * max(1.0, features / 100)
+    took = _load_seconds(body, signature)
+    if took > allowed:  # the first one of a process pays for what every later one finds ready: that one counts
+        took = min(took, _load_seconds(body, signature))
     if took > allowed:
         raise RulesetInvalid(
             f"The ruleset takes {took * 1000:.0f} ms to compile; {allowed * 1000:.0f} ms are allowed. "
