@@ -7,6 +7,8 @@ import { Source } from "./media.js";
 import { Initiator } from "./noise.js";
 import { Problem } from "./problem.js";
 
+const UNSURE = ["try_again", "server_unreachable"]; // the server may have taken the invite all the same: nobody should ring in vain
+
 export class OutgoingCall extends Call {
   #handshakes = new Map();
   #invited = null;
@@ -21,7 +23,10 @@ export class OutgoingCall extends Call {
       await this.#start();
     } catch (error) {
       if (error instanceof Problem && error.code === "glare") this.finish({ reason: "glare_merged", cause: error.extra.call });
-      else this.failFor(error);
+      else {
+        if (this.#invited && UNSURE.includes(error.code)) this.#cancel();
+        this.failFor(error);
+      }
     }
   }
 

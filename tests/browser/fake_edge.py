@@ -35,6 +35,7 @@ class FakeEdge:
     def __init__(self) -> None:
         self.people: dict[str, Person] = {}
         self.refusal: dict[str, Any] | None = None
+        self.loses_invites = False  # takes them, and says that it couldn't
         self.calls: dict[str, dict[str, Any]] = {}
         self.seen: list[tuple[str, str]] = []
         self.expires_in = 900
@@ -173,6 +174,8 @@ class FakeEdge:
             lifetime=60,
             **{"from": {**party, "list": frame["list"], "signature": frame["signature"]}},
         )
+        if self.loses_invites:
+            raise Refused({"code": "try_again", "status": 503, "detail": "Try again in a moment."})
         return {"state": "routing"}
 
     async def on_ringing(self, person: Person, frame: dict[str, Any]) -> None:

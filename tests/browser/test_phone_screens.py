@@ -133,6 +133,16 @@ async def test_cancel__before_an_answer__ends_both_and_counts_as_missed(scene: S
     assert "Missed" in await bob.words()
 
 
+async def test_invite__that_the_server_took_without_saying_so__leaves_nobody_ringing(scene: Scene) -> None:
+    alice, bob = await scene.alice_and_bob()
+    scene.edge.loses_invites = True
+
+    await alice.call(BOB)
+
+    await alice.until("state", "ended")
+    assert (await bob.until("ended", lambda ended: ended is not None))["reason"] == "cancelled"
+
+
 async def test_refusal__with_a_time__says_why_and_when_to_try_again(scene: Scene) -> None:
     alice = await scene.phone("alice", ALICE, ALICE_TONE)
     scene.edge.refusal = {
