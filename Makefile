@@ -11,12 +11,13 @@ TYPED := controlplane rollout calls story benchmarks manage.py
 PYTEST_ARGS ?=
 STORY_ARGS ?=
 BENCH_ARGS ?=
+PEERS := UnleashClient flagsmith-flag-engine growthbook statsig-python-core django-waffle
 RUNTIME := $(VENV)/.runtime-$(shell sha256sum requirements.txt | cut -c1-16)
 DEV := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt | sha256sum | cut -c1-16)
 
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help run test check bench story reset doctor setup setup-dev chromium format
+.PHONY: help run test check bench bench-peers story reset doctor setup setup-dev chromium format
 
 help:  ## list the commands
 	@echo "make run      start everything: PostgreSQL, Redis, web, edge, worker and beat (PORT=, CONSOLE_PORT=, ROLLCALL_DATA=)"
@@ -24,7 +25,7 @@ help:  ## list the commands
 	@echo "make doctor   check what a deployment needs, and say what to do"
 	@echo "make test     set up what tests need, and run them (PYTEST_ARGS='tests/rules -q')"
 	@echo "make check    ruff, mypy --strict, migrations, Django's checks, the OpenAPI document"
-	@echo "make bench    measure (BENCH_ARGS=)"
+	@echo "make bench    measure (BENCH_ARGS='decisions swap --json'); 'make bench-peers' installs others to compare with"
 	@echo "make format   let ruff format the code"
 	@echo "make reset    delete the data folder, after asking (FORCE=1: without asking)"
 
@@ -49,6 +50,14 @@ test: setup-dev chromium
 
 bench: setup-dev
 	@exec $(PY) -m benchmarks $(BENCH_ARGS)
+
+# Other engines, measured beside ours by the benchmark `decisions`; they never enter the runtime's environment.
+bench-peers: $(PY)
+	@echo "Installing the peers into .venv-peers."
+	@if command -v uv >/dev/null; then uv venv --quiet --allow-existing --python "$(PYTHON)" .venv-peers; \
+	  uv pip install --quiet --python .venv-peers/bin/python $(PEERS); \
+	else [ -x .venv-peers/bin/python ] || $(PYTHON) -m venv .venv-peers; \
+	  .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-input --prefer-binary $(PEERS); fi
 
 format: setup-dev
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format .

@@ -1,7 +1,8 @@
 """Decisions in process on one core: 100 features of five rules, through `decide_all`, which OFREP's bulk uses.
 
-`evals_per_s` counts decisions per second of processor time, so that a busy machine doesn't distort it;
-`bulk100_p99_ms` is the wall-clock time of a whole bulk of 100, in rounds; the median of the rounds' p99 counts.
+`evals_per_s` counts decisions per second of processor time, so that a busy machine doesn't distort it, in turns with
+the peers. `bulk100_p99_ms` is the wall-clock time of a whole bulk of 100, of a thousand people; the median of the
+rounds' p99 counts. Where other processes want the same core, it shows them: `bulk100_p99_cpu_ms` doesn't.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import cycle, islice
 from typing import Any
@@ -23,6 +25,7 @@ GOALS = {"evals_per_s": Goal(least=1_000_000), "bulk100_p99_ms": Goal(most=0.15)
 NOW = datetime(2015, 3, 31, 12, 0, tzinfo=UTC)
 BULKS = 2_000
 ROUNDS = 9
+LATENCY_ROUNDS = 25
 
 
 def feature(flag: Flag) -> dict[str, Any]:
@@ -78,8 +81,8 @@ def singles_per_cpu_second(rules: Ruleset, everybody: list[Party]) -> float:
     return 200 * len(keys) / cpu_seconds(work)
 
 
-def bulk_p99_ms(rules: Ruleset, everybody: list[Party]) -> float:
-    features, clock, spans = tuple(rules.features.values()), time.perf_counter, []
+def bulk_p99_ms(rules: Ruleset, everybody: list[Party], clock: Callable[[], float]) -> float:
+    features, spans = tuple(rules.features.values()), []
     for party in everybody:
         start = clock()
         decide_all(features, party, NOW)
@@ -92,31 +95,32 @@ def measure() -> Measured:
     gc.freeze()
     own: list[float] = []
     singles: list[float] = []
-    p99: list[float] = []
 
     def round_of_ours() -> None:
         own.append(bulks_per_cpu_second(rules, everybody) * len(rules.features))
         singles.append(singles_per_cpu_second(rules, everybody))
-        p99.append(bulk_p99_ms(rules, everybody))
 
     round_of_ours()  # warms up
-    for figures in (own, singles, p99):
-        figures.clear()
+    own.clear()
+    singles.clear()
     peers = alternate(round_of_ours, ROUNDS)
+    p99 = [bulk_p99_ms(rules, everybody, time.perf_counter) for _ in range(LATENCY_ROUNDS)]
+    p99_cpu = [bulk_p99_ms(rules, everybody, time.thread_time) for _ in range(LATENCY_ROUNDS)]
     decisions = [decide_all(rules.features.values(), party, NOW) for party in everybody]
     enabled = sum(decision.enabled for bulk in decisions for decision in bulk)
     rate = statistics.median(own)
-    figures_of_ours = {
+    figures = {
         "evals_per_s": round(rate),
         "bulk100_p99_ms": round(statistics.median(p99), 4),
-        "bulk100_p99_ms_best": round(min(p99), 4),
+        "bulk100_p99_ms_quietest": round(min(p99), 4),
+        "bulk100_p99_cpu_ms": round(statistics.median(p99_cpu), 4),
         "single_evals_per_s": round(statistics.median(singles)),
         "enabled_share": round(enabled / (len(everybody) * len(rules.features)), 4),
     }
     for told in peers.values():
         if "evals_per_s" in told:
             told["times_ours"] = round(told["evals_per_s"] / rate, 4)
-    return Measured(figures_of_ours, peers)
+    return Measured(figures, peers)
 
 
 if __name__ == "__main__":

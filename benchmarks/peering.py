@@ -18,9 +18,9 @@ PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 PEERS = {
     "UnleashClient": "unleash",
     "flagsmith-flag-engine": "flagsmith",
-    "growthbook": "growthbook_peer",
+    "growthbook": "growthbook",
     "statsig-python-core": "statsig",
-    "django-waffle": "waffle_peer",
+    "django-waffle": "waffle",
 }
 
 
