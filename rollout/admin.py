@@ -1,190 +1,22 @@
-"""Features, waves, windows and areas in the console: lists, forms and live panels. Every write is an action's."""
+"""Waves, windows, areas and grants in the console: lists, forms and live panels. Every write is an action's."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
-from django.utils.html import format_html
-from unfold.admin import ModelAdmin
 
 from controlplane.accounts.readonly import OnlyShown
-from controlplane.accounts.roles import Role, has_role
-from controlplane.audit.models import ActorKind
-from controlplane.audit.record import Actor
-from controlplane.refusal import Refusal
-from rollout.actions import areas, features, waves, windows
-from rollout.models import Area, Feature, Grant, Wave, Window
-from rollout.overview import area_row, feature_row
+from rollout import definitions_admin  # noqa: F401  # registers features, audiences and rulesets
+from rollout.actions import areas, waves, windows
+from rollout.byactions import Reasoned, ReasonedForm, actor_of, pill
+from rollout.models import Area, Grant, Wave, Window
+from rollout.overview import area_row
 from rollout.rules.standing import share_words
-
-SIGNS = {"on": "steady", "off": "waiting", "killed": "stopped", "open": "moving", "held": "held", "draft": "waiting",
-         "done": "steady", "scheduled": "waiting", "closed": "steady", "ramp": "moving", "hold": "held",
-         "unknown": "held", "active": "steady", "frozen": "held", "revoked": "stopped"}  # fmt: skip
-
-
-def pill(state: str, words: str = "") -> str:
-    """A sign, a word and a colour."""
-    return format_html('<span class="rc-tone rc-tone-{}">{}</span>', SIGNS.get(state, "waiting"), words or state)
-
-
-def actor_of(request: HttpRequest) -> Actor:
-    return Actor(ActorKind.OPERATOR, request.user.get_username())
-
-
-class ByActions(ModelAdmin):
-    """Rows that only actions write. A refusal of an action stands above the form, and nothing is stored."""
-
-    list_per_page = 50
-    actions = None
-    show_full_result_count = False
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return has_role(request.user, Role.VIEWER)
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return has_role(request.user, Role.VIEWER)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return has_role(request.user, Role.OPERATOR)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return has_role(request.user, Role.OPERATOR)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            answer: HttpResponse = super().changeform_view(request, *args, **kwargs)
-        except Refusal as refusal:
-            messages.error(request, refusal.detail)
-            return HttpResponseRedirect(request.get_full_path())
-        return answer
-
-    def log_addition(self, request: HttpRequest, *args: Any) -> None:
-        """Our audit is the record; Django's own log would be a second one."""
-
-    def log_change(self, request: HttpRequest, *args: Any) -> None:
-        """As above."""
-
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """The action has stored everything already."""
-
-
-class ReasonedForm(ModelForm):  # type: ignore[type-arg]
-    """A form whose change is explained. The reason stands in the audit."""
-
-    why = forms.CharField(
-        label="Why", required=False, max_length=500, help_text="Stands in the audit.", widget=forms.TextInput
-    )
-
-    def changes(self) -> dict[str, Any]:
-        """What was changed, without the why."""
-        return {name: self.cleaned_data[name] for name in self.changed_data if name != "why"}
-
-
-def style(form: Any) -> None:
-    """Our own fields look as Unfold's do."""
-    from unfold.widgets import UnfoldAdminTextInputWidget
-
-    if "why" in form.base_fields:
-        form.base_fields["why"].widget = UnfoldAdminTextInputWidget()
-
-
-class Reasoned(ByActions):
-    form = ReasonedForm
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Nobody is asked why on a page that only shows."""
-        fieldsets = super().get_fieldsets(request, obj)
-        return fieldsets[:-1] if obj and not self.has_change_permission(request, obj) else fieldsets
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        made = super().get_form(request, obj, change, **kwargs)
-        style(made)
-        return made
-
-
-class FeatureForm(ReasonedForm):
-    class Meta:
-        model = Feature
-        fields = "__all__"
-
-    def clean_variants(self) -> Any:
-        value = self.cleaned_data["variants"]
-        if not isinstance(value, dict):
-            raise ValidationError('Write an object of names and values, such as {"on": true, "off": false}.')
-        return value
-
-    def clean_rules(self) -> Any:
-        value = self.cleaned_data["rules"]
-        if not isinstance(value, list):
-            raise ValidationError("Write a list of rules; an empty list is [].")
-        return value
-
-
-@admin.register(Feature)
-class FeatureAdmin(Reasoned):
-    form = FeatureForm
-    list_display = ("named", "switched", "access_words", "people", "verdict")
-    list_display_links = ("named",)
-    search_fields = ("key", "name")
-    list_before_template = "console/lists/features.html"
-    change_form_outer_before_template = "console/before/feature.html"
-    fieldsets = (
-        ("What it is", {"fields": ("key", "name", "description", "owner", "visible_to_phones")}),
-        ("Who can have it", {"fields": ("requirements", "prerequisites", "rules")}),
-        ("Values", {"fields": ("kind", "variants", "default_variant", "off_variant"), "classes": ("collapse",)}),
-        ("", {"fields": ("why",)}),
-    )
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("key", "kind") if obj else ()
-
-    @admin.display(description="Feature", ordering="key")
-    def named(self, feature: Feature) -> str:
-        return format_html("{} <code>{}</code>", feature.name, feature.key)
-
-    @admin.display(description="Switch", ordering="switch")
-    def switched(self, feature: Feature) -> str:
-        return pill(feature.switch, feature.switch.capitalize())
-
-    @admin.display(description="Access", ordering="access")
-    def access_words(self, feature: Feature) -> str:
-        return feature.get_access_display().split(":")[0]
-
-    @admin.display(description="People who hold it")
-    def people(self, feature: Feature) -> str:
-        return f"{Grant.objects.live().filter(feature=feature).count():,}"
-
-    @admin.display(description="How it stands")
-    def verdict(self, feature: Feature) -> str:
-        return feature_row(feature, timezone.now()).standing.verdict
-
-    def save_model(self, request: HttpRequest, obj: Feature, form: Any, change: bool) -> None:
-        values, now = form.changes(), timezone.now()
-        reason = form.cleaned_data.get("why", "")
-        if change:
-            features.change_feature(obj.key, changes=values, actor=actor_of(request), reason=reason, now=now)
-        else:
-            fields = {name: value for name, value in form.cleaned_data.items() if name in features.CHANGEABLE}
-            made = features.create_feature(
-                obj.key,
-                name=fields.pop("name"),
-                kind=form.cleaned_data["kind"],
-                fields=fields,
-                actor=actor_of(request),
-                reason=reason,
-                now=now,
-            )
-            obj.pk = made.pk
 
 
 class WindowForm(ReasonedForm):
@@ -352,13 +184,21 @@ class AreaAdmin(Reasoned):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("key",) if obj else ()
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """As for features."""
+        shown = super().get_changelist_instance(request)
+        shown.result_list = list(shown.result_list)
+        for row in area_rows(timezone.now(), shown.result_list):
+            row.area.row = row  # type: ignore[attr-defined]
+        return shown
+
     @admin.display(description="State", ordering="state")
     def state_words(self, area: Area) -> str:
         return pill(area.state, area.get_state_display().split(":")[0])
 
     @admin.display(description="Load")
     def load(self, area: Area) -> str:
-        row = area_row(area, timezone.now())
+        row = area.row  # type: ignore[attr-defined]
         return "not known" if row.calls is None else f"{row.calls:,} calls, {row.load_per_cent} %"
 
     @admin.display(description="Why")

@@ -11,11 +11,17 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 
 from controlplane.audit.record import Actor
-from rollout.actions import features, grants, waves, windows
-from rollout.models import Access, Feature, Grant, Wave, Window
+from controlplane.refusal import Refusal
+from rollout.actions import definitions, features, grants, waves, windows
+from rollout.definitions import plan
+from rollout.models import Access, Feature, Grant, Ruleset, Wave, Window
+from rollout.preview import of_feature
+from rollout.rules.definitions import of_published
 from rollout.rules.standing import calls_words, people_words
+from rollout.rulesets import document_of
 
 Act = Callable[..., str]
 
@@ -115,7 +121,16 @@ def _preview_launch(thing: Feature, running: int) -> list[str]:
     return [
         "Everybody who is eligible has it from now on, and no grant is needed any more.",
         f"Grants stay as they are ({people_words(_holders(thing))} today), should you ever take the launch back.",
+        *_counted(thing, {"access": Access.EVERYONE.value}),
     ]
+
+
+def _counted(thing: Feature, changes: Mapping[str, Any]) -> list[str]:
+    """Who gains and who loses. Nothing when it can't be told: the verb itself says why."""
+    try:
+        return of_feature(thing.key, changes, now=timezone.now(), sample=2_000).words
+    except Refusal:
+        return []
 
 
 def _preview_access(thing: Feature, running: int) -> list[str]:
@@ -218,4 +233,25 @@ def _preview_revoke(thing: Grant, running: int) -> list[str]:
 GRANT_VERBS = (
     Verb("revoke", "Revoke", "danger", lambda g: g.state in ("active", "frozen"), _preview_revoke, _revoke,
          WideningForm),
+)  # fmt: skip
+
+
+def _restore(thing: Ruleset, *, actor: Actor, now: datetime, data: Mapping[str, Any]) -> str:
+    done = definitions.restore(thing.version, actor=actor, reason=data["reason"], now=now)
+    return f"The definitions of ruleset {thing.version} are back, in a new ruleset. {done.words[0]}"
+
+
+def _preview_restore(thing: Ruleset, running: int) -> list[str]:
+    kept = "Grants, waves, windows, areas and keys stay. A restore neither kills nor un-kills."
+    try:
+        todo = plan(of_published(document_of(thing.version)), now=timezone.now())
+    except Refusal as refusal:
+        return [refusal.detail, kept]
+    more = [f"And {len(todo.words) - 30} more."] if len(todo.words) > 30 else []
+    return [*todo.words[:30], *more, kept]
+
+
+RULESET_VERBS = (
+    Verb("restore", "Restore", "widen", lambda r: Ruleset.objects.filter(version__gt=r.version).exists(),
+         _preview_restore, _restore, WideningForm),
 )  # fmt: skip

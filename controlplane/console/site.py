@@ -95,6 +95,7 @@ UNFOLD: dict[str, Any] = {
                 "title": "Rollout",
                 "items": [
                     _page("Features", "toggle_on", "admin:rollout_feature_changelist"),
+                    _page("Audiences", "groups", "admin:rollout_audience_changelist"),
                     _page("Waves", "waves", "admin:rollout_wave_changelist"),
                     _page("Windows", "schedule", "admin:rollout_window_changelist"),
                     _page("Capacity", "speed", "admin:rollout_area_changelist"),
@@ -113,6 +114,7 @@ UNFOLD: dict[str, Any] = {
                 "title": "House",
                 "items": [
                     _page("Audit", "fact_check", "admin:audit_auditentry_changelist", _may_audit),
+                    _page("Rulesets", "history", "admin:rollout_ruleset_changelist"),
                     _page("Outbox", "outbox", "admin:outbox_outbox_changelist"),
                     _page("API keys", "key", "admin:accounts_apikey_changelist", _may_act),
                     _page("Operators", "badge", "admin:auth_user_changelist", _is_admin),

@@ -12,8 +12,8 @@ from django.db.models import Model
 from controlplane.accounts.models import ApiKey
 from controlplane.api import keys
 from controlplane.audit.record import Actor
-from rollout.console import FEATURE_VERBS, GRANT_VERBS, WAVE_VERBS, WINDOW_VERBS, Verb, WideningForm
-from rollout.models import Feature, Grant, Wave, Window
+from rollout.console import FEATURE_VERBS, GRANT_VERBS, RULESET_VERBS, WAVE_VERBS, WINDOW_VERBS, Verb, WideningForm
+from rollout.models import Feature, Grant, Ruleset, Wave, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ KINDS: dict[str, Kind] = {
     "window": Kind(Window, WINDOW_VERBS, "admin:rollout_window_change", "window"),
     "wave": Kind(Wave, WAVE_VERBS, "admin:rollout_wave_change", "wave"),
     "grant": Kind(Grant, GRANT_VERBS, "admin:rollout_grant_change", "grant"),
+    "ruleset": Kind(Ruleset, RULESET_VERBS, "admin:rollout_ruleset_change", "ruleset"),
     "key": Kind(ApiKey, KEY_VERBS, "admin:accounts_apikey_change", "API key"),
 }
 

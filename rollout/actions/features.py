@@ -57,11 +57,7 @@ def create_feature(
 
     Raises `FeatureExists`, and `FeatureInvalid` with the path of what can't be used.
     """
-    feature = Feature(key=key, kind=kind, salt=secrets.token_hex(8), switch=Switch.OFF)
-    _assign(feature, {"name": name, **(fields or {})})
-    if not feature.variants and kind == Kind.BOOLEAN:
-        feature.variants = {"on": True, "off": False}
-    _validate(feature)
+    feature = new_feature(key, kind=kind, fields={"name": name, **(fields or {})})
     if Feature.objects.filter(key=key).exists():
         raise FeatureExists(key)
     try:
@@ -72,6 +68,16 @@ def create_feature(
     detail = {"kind": str(kind), "access": str(feature.access)}
     record("feature.created", subject=_subject(feature), actor=actor, now=now, reason=reason, detail=detail)
     publish(actor, now, f"Created {key}")
+    return feature
+
+
+def new_feature(key: str, *, kind: str, fields: Mapping[str, Any]) -> Feature:
+    """The feature as it would be made; nothing is stored. Raises `FeatureInvalid`."""
+    feature = Feature(key=key, kind=kind, salt=secrets.token_hex(8), switch=Switch.OFF)
+    _assign(feature, fields)
+    if not feature.variants and kind == Kind.BOOLEAN:
+        feature.variants = {"on": True, "off": False}
+    _validate(feature)
     return feature
 
 

@@ -19,10 +19,10 @@ pytestmark = pytest.mark.django_db
 
 PAGES = [
     "", "explain/", "tree/", "rollout/feature/", "rollout/wave/", "rollout/window/", "rollout/area/", "rollout/grant/",
-    "accounts/subscriber/", "calls/callrecord/", "outbox/outbox/",
+    "accounts/subscriber/", "calls/callrecord/", "outbox/outbox/", "rollout/audience/", "rollout/ruleset/",
 ]  # fmt: skip
 ACTING = ["grant/", "keys/new/", "accounts/apikey/", "rollout/feature/add/", "rollout/window/add/", "rollout/wave/add/",
-          "rollout/area/add/"]  # fmt: skip
+          "rollout/area/add/", "rollout/audience/add/"]  # fmt: skip
 
 
 @pytest.fixture
