@@ -10,10 +10,12 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+Network = IPv4Network | IPv6Network
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,6 +39,7 @@ class Env:
     debug: bool
     allowed_hosts: tuple[str, ...]
     allowed_origins: tuple[str, ...]
+    trusted_proxies: tuple[Network, ...]
     secret: bytes
     secret_given: bool
     turn_urls: tuple[str, ...]
@@ -89,6 +92,10 @@ def _seconds(raw: str) -> float:
 
 def _words(raw: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in raw.split(",") if word.strip())
+
+
+def _networks(raw: str) -> tuple[Network, ...]:
+    return tuple(ip_network(word) for word in _words(raw))
 
 
 def _countries(raw: str) -> tuple[str, ...]:
@@ -169,6 +176,7 @@ def load(source: Mapping[str, str] | None = None) -> Env:
         debug=_read(source, "ROLLCALL_DEBUG", _flag, False, "1 or 0"),
         allowed_hosts=_read(source, "ALLOWED_HOSTS", _words, ("127.0.0.1", "localhost", "[::1]", host), "names"),
         allowed_origins=_read(source, "ALLOWED_ORIGINS", _words, (), "origins, separated by commas"),
+        trusted_proxies=_read(source, "TRUSTED_PROXIES", _networks, (), "addresses or networks, separated by commas"),
         secret=_secret(source, data),
         secret_given=bool(source.get("ROLLCALL_SECRET", "").strip()),
         turn_urls=_read(source, "TURN_URLS", _words, (), "turn: addresses, separated by commas"),

@@ -33,6 +33,7 @@ def test_env__nothing_set__defaults_to_loopback(tmp_path: Path) -> None:
         ("RING_SECONDS", "-1"),
         ("TOKEN_SECONDS", "1.5"),
         ("POLL_SECONDS", "soon"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
     ],
 )
 def test_env__unusable_setting__names_the_variable(tmp_path: Path, name: str, value: str) -> None:

@@ -18,6 +18,7 @@ from calls.rules.call import Timers
 from controlplane.embedded import database_url, redis_url
 from controlplane.env import Env
 from controlplane.keys import Keys
+from controlplane.programs import probe_name
 from controlplane.refusal import NotAuthenticated
 from rollout.feed import OVERLAP, Feed, FeedRow
 from rollout.ruleset import Rulesets
@@ -93,7 +94,12 @@ class Edge:
         self.operations = Operations(self.arbiter, self.placing)
         self.answers = Answers(self.operations, self.metrics)
         web_host = "127.0.0.1" if env.host in ("0.0.0.0", "::") else env.host  # noqa: S104
-        self.forward = Forward(f"http://{web_host}:{env.console_port}", self.limits)
+        self.forward = Forward(
+            f"http://{web_host}:{env.console_port}",
+            self.limits,
+            host=probe_name(env),
+            trusted=env.trusted_proxies,
+        )
         self.sockets = Sockets(
             origins=origins_of(env),
             tokens=self.tokens,

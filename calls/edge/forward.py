@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import unquote
 
 import structlog
@@ -10,6 +12,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, w
 from yarl import URL
 
 from calls.rules.messages import FRAME_BYTES
+from controlplane.env import Network
 from controlplane.refusal import NotFound, TryAgain
 
 from .errors import BodyTooLarge
@@ -29,10 +32,33 @@ PATHS = (
 log = structlog.get_logger("edge")
 
 
+def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
+    """Whose request it is: the peer's or, behind trusted proxies, that of the nearest hop which is none of them."""
+    address = peer
+    for hop in reversed(forwarded.split(",")):
+        if not _within(address, trusted) or not hop.strip():
+            break
+        address = hop.strip()
+    return address
+
+
+def _within(address: str, networks: Sequence[Network]) -> bool:
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return any((mapped or ip) in network for network in networks)
+
+
 class Forward:
-    def __init__(self, target: str, limits: Limits) -> None:
+    """`host` is a name by which web lets itself be asked; `trusted` are the proxies in front of the edge."""
+
+    def __init__(self, target: str, limits: Limits, *, host: str, trusted: Sequence[Network]) -> None:
         self.target = target
         self.limits = limits
+        self.host = host
+        self.trusted = trusted
         self._failed_at: float | None = None
         self._session: ClientSession | None = None
 
@@ -57,12 +83,16 @@ class Forward:
         """The answer of web, with what a phone may see of it. Raises `TryAgain` when there is none."""
         assert self._session is not None
         target = self._address(request)
-        await self.limits.spend(FORWARD, request.remote or "")
+        client = client_address(
+            request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", ())), self.trusted
+        )
+        await self.limits.spend(FORWARD, client)
         if (request.content_length or 0) > FRAME_BYTES:
             raise BodyTooLarge("The body may have at most 64 KiB.")
         body = await request.read()
         headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-        headers["X-Forwarded-For"] = request.remote or ""
+        headers["Host"] = self.host
+        headers["X-Forwarded-For"] = client
         headers["X-Forwarded-Proto"] = request.scheme
         try:
             async with self._session.request(

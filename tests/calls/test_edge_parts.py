@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 from dataclasses import replace
+from ipaddress import ip_network
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from nacl.secret import SecretBox
 from nacl.signing import SigningKey
 
+from calls.edge.forward import client_address
 from calls.edge.journal import BATCH, Journal, pseudonym
 from calls.edge.limits import FRAMES_BURST, FrameBudget
 from calls.edge.metrics import Metrics
@@ -267,6 +269,27 @@ async def test_journal__stopped_while_it_writes__keeps_the_batch_for_the_last_fl
 @pytest.mark.parametrize(("elapsed", "answered"), [(0.0, 0.06), (0.02, 0.06), (0.059, 0.06), (0.07, 0.12), (0.1, 0.12)])
 def test_refusal__about_a_callee__goes_out_on_a_beat(elapsed: float, answered: float) -> None:
     assert elapsed + until_beat(elapsed) == pytest.approx(answered)
+
+
+# Whose request it is
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("203.0.113.5", "", "203.0.113.5"),
+        ("203.0.113.5", "198.51.100.7", "203.0.113.5"),  # nobody of ours: what it says counts for nothing
+        ("10.0.0.2", "", "10.0.0.2"),
+        ("10.0.0.2", "198.51.100.7", "198.51.100.7"),
+        ("::ffff:10.0.0.2", "198.51.100.7", "198.51.100.7"),
+        ("10.0.0.2", "1.2.3.4, 198.51.100.7", "198.51.100.7"),  # the client wrote the first one
+        ("10.0.0.2", "198.51.100.7, 10.0.0.3", "198.51.100.7"),
+        ("10.0.0.2", "10.0.0.4,10.0.0.3", "10.0.0.4"),
+        ("10.0.0.2", "198.51.100.7, nonsense", "nonsense"),
+    ],
+)
+def test_client__behind_proxies__is_the_nearest_that_is_not_one(peer: str, forwarded: str, client: str) -> None:
+    assert client_address(peer, forwarded, [ip_network("10.0.0.0/8")]) == client
 
 
 # Revocations

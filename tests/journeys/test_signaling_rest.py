@@ -192,6 +192,7 @@ async def test_forwarded__request_and_answer__pass_without_cookies(stage: Stage)
 
     async def register(request: web.Request) -> web.Response:
         seen.update(cookie=request.headers.get("Cookie"), body=await request.json(), path=str(request.rel_url))
+        seen.update(host=request.host, client=request.headers["X-Forwarded-For"])
         return web.json_response({"challenge": "c"}, status=202, headers={"Set-Cookie": "a=b"})
 
     app = web.Application()
@@ -201,14 +202,19 @@ async def test_forwarded__request_and_answer__pass_without_cookies(stage: Stage)
     port = unused_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
-        async with running_edge(stage, CONSOLE_PORT=str(port)) as edge, woken(stage, edge, "alice") as alice:
+        knobs = {"ALLOWED_HOSTS": "console.example", "TRUSTED_PROXIES": "127.0.0.0/8"}
+        async with running_edge(stage, **knobs) as edge, woken(stage, edge, "alice") as alice:
             edge.forward.target = f"http://127.0.0.1:{port}"
-            status, body, headers = await alice.ask("POST", "/v1/registration?x=1", {"phone": "+49"}, Cookie="s=1")
+            through = {"Cookie": "s=1", "X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
+            status, body, headers = await alice.ask("POST", "/v1/registration?x=1", {"phone": "+49"}, **through)
     finally:
         await runner.cleanup()
 
     assert (status, body) == (202, {"challenge": "c"})
-    assert seen == {"cookie": None, "body": {"phone": "+49"}, "path": "/v1/registration?x=1"}
+    assert seen == {
+        "cookie": None, "body": {"phone": "+49"}, "path": "/v1/registration?x=1", "host": "console.example",
+        "client": "198.51.100.7",
+    }  # fmt: skip
     assert "Set-Cookie" not in headers
 
 
