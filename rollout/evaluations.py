@@ -19,6 +19,7 @@ from rollout.words import say
 
 MOST_WRITTEN = 10_000  # decisions remembered as bytes
 MOST_KEPT = 32 * 1024 * 1024  # bytes of whole answers
+MOST_ASKED = 50_000  # requests remembered, so that an answer is kept once it is asked for a second time
 
 
 def visible(ruleset: Ruleset, feature: str) -> bool:
@@ -65,6 +66,7 @@ class Evaluations:
         self._features: dict[bool, tuple[Compiled, ...]] = {True: (), False: ()}
         self._written: dict[bool, dict[int, tuple[Decision, bytes]]] = {True: {}, False: {}}
         self._kept: OrderedDict[Hashable, tuple[bytes, str]] = OrderedDict()
+        self._asked: set[int] = set()
         self._size = 0
         self.may_keep = True  # whether an answer of this ruleset stays right as time passes
 
@@ -78,6 +80,7 @@ class Evaluations:
         self._features = {True: announced, False: everything}
         self._written = {True: {}, False: {}}
         self._kept.clear()
+        self._asked.clear()
         self._size = 0
         self.may_keep = not asks_the_time(ruleset)
 
@@ -90,7 +93,14 @@ class Evaluations:
         return found
 
     def keep(self, ruleset: Ruleset, mark: Hashable, body: bytes, etag: str) -> None:
-        if ruleset is not self._ruleset or not self.may_keep or mark in self._kept:
+        """From the second time on: most contexts come once, and would only push out what is asked for again."""
+        if ruleset is not self._ruleset or not self.may_keep:
+            return
+        asked = hash(mark)
+        if asked not in self._asked:
+            if len(self._asked) >= MOST_ASKED:
+                self._asked.clear()
+            self._asked.add(asked)
             return
         self._kept[mark] = (body, etag)
         self._size += len(body)
@@ -98,7 +108,7 @@ class Evaluations:
             self._size -= len(self._kept.popitem(last=False)[1][0])
 
     def flags(self, ruleset: Ruleset, party: Party, now: datetime, *, phone: bool) -> bytes:
-        """The JSON array of all evaluations; a phone sees what is announced to phones only."""
+        """All evaluations as JSON, with commas between; a phone sees what is announced to phones only."""
         self.begin(ruleset)
         written = self._written[phone]
         parts = []
@@ -108,7 +118,7 @@ class Evaluations:
                 parts.append(found[1])
             else:
                 parts.append(self._write(ruleset, decision, phone=phone))
-        return b"[" + b",".join(parts) + b"]"
+        return b",".join(parts)
 
     def _write(self, ruleset: Ruleset, decision: Decision, *, phone: bool) -> bytes:
         told = told_to_phones(ruleset, decision) if phone else decision

@@ -94,7 +94,7 @@ class Ofrep:
 
 def _bulk(ruleset: Ruleset, flags: bytes, event_streams: list[dict[str, object]]) -> bytes:
     told = orjson.dumps({"eventStreams": event_streams, "metadata": {"ruleset": ruleset.version}})
-    return b'{"flags":' + flags + b"," + told[1:]
+    return b"".join((b'{"flags":[', flags, b"],", told[1:]))
 
 
 def matches(header: str | None, etag: str) -> bool:

@@ -21,6 +21,7 @@ from controlplane.refusal import NotAuthenticated
 
 PERIOD = 900  # seconds: a pass is good for one to two of these
 LONGEST = 2_048
+MOST_REMEMBERED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,18 @@ class Seal:
     def __init__(self, key: bytes) -> None:
         self._nonce_key = hashlib.blake2b(b"nonce", key=key, digest_size=32).digest()
         self._box = SecretBox(key)
+        self._written: dict[StreamPass, str] = {}
 
     def write(self, issued: StreamPass) -> str:
+        """The pass as it stands in an address."""
+        found = self._written.get(issued)
+        if found is None:
+            if len(self._written) >= MOST_REMEMBERED:
+                self._written.clear()
+            found = self._written[issued] = self._sealed(issued)
+        return found
+
+    def _sealed(self, issued: StreamPass) -> str:
         body = orjson.dumps([1, issued.subscriber, issued.device, issued.key, issued.good_until])
         nonce = hashlib.blake2b(body, key=self._nonce_key, digest_size=SecretBox.NONCE_SIZE).digest()
         return base64.urlsafe_b64encode(self._box.encrypt(body, nonce)).rstrip(b"=").decode()
