@@ -15,7 +15,7 @@ from rollout import definitions_admin  # noqa: F401  # registers features, audie
 from rollout.actions import areas, waves, windows
 from rollout.byactions import Reasoned, ReasonedForm, actor_of, pill
 from rollout.models import Area, Grant, Wave, Window
-from rollout.overview import area_row
+from rollout.overview import area_rows
 from rollout.rules.standing import share_words
 
 
@@ -185,7 +185,7 @@ class AreaAdmin(Reasoned):
         return ("key",) if obj else ()
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """As for features."""
+        """Each area of the page has its row, read at once."""
         shown = super().get_changelist_instance(request)
         shown.result_list = list(shown.result_list)
         for row in area_rows(timezone.now(), shown.result_list):
