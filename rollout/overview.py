@@ -5,11 +5,12 @@ Only reads. What is found becomes values for `rules/standing.py`, which finds th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count
+from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Trunc
 
 from controlplane.accounts.models import Subscriber
@@ -84,9 +85,34 @@ class AreaRow:
 
 def area_row(area: Area, now: datetime) -> AreaRow:
     """The newest measurement, decision and allowance of one area."""
-    decision = CapacityDecision.objects.filter(area=area).order_by("-at").first()
-    sample = Measurement.objects.filter(area=area).order_by("-sampled_at").first()
-    allowance = Allowance.objects.filter(area=area, valid_until__gt=now).first()
+    return area_rows(now, [area])[0]
+
+
+def area_rows(now: datetime, areas: Sequence[Area] | None = None) -> list[AreaRow]:
+    """Those of the areas, or of all; a few queries, however many they are."""
+    chosen = list(Area.objects.all()) if areas is None else list(areas)
+    newest = Area.objects.filter(pk__in=[area.pk for area in chosen]).values_list(
+        "pk",
+        Subquery(CapacityDecision.objects.filter(area=OuterRef("pk")).order_by("-at").values("pk")[:1]),
+        Subquery(Measurement.objects.filter(area=OuterRef("pk")).order_by("-sampled_at").values("pk")[:1]),
+    )
+    ids = {area: (decision, sample) for area, decision, sample in newest}
+    decisions = CapacityDecision.objects.in_bulk([decision for decision, _ in ids.values() if decision])
+    samples = Measurement.objects.in_bulk([sample for _, sample in ids.values() if sample])
+    allowances = Allowance.objects.filter(valid_until__gt=now).in_bulk(list(ids))
+    return [
+        _area_row(area, now, decisions.get(ids[area.pk][0]), samples.get(ids[area.pk][1]), allowances.get(area.pk))
+        for area in chosen
+    ]
+
+
+def _area_row(
+    area: Area,
+    now: datetime,
+    decision: CapacityDecision | None,
+    sample: Measurement | None,
+    allowance: Allowance | None,
+) -> AreaRow:
     fresh = sample is not None and (now - sample.sampled_at).total_seconds() <= area.stale_seconds
     facts = AreaFacts(
         name=area.name or area.key,
@@ -107,28 +133,6 @@ def area_row(area: Area, now: datetime) -> AreaRow:
     )
 
 
-def area_rows(now: datetime) -> list[AreaRow]:
-    return [area_row(area, now) for area in Area.objects.all()]
-
-
-def growth(feature: Feature, people: int, now: datetime) -> tuple[int, ...]:
-    """How many people had the feature at the end of each of the last 30 minutes (grants made, not those revoked)."""
-    start = (now - timedelta(minutes=SPARK_MINUTES - 1)).replace(second=0, microsecond=0)
-    rows = (
-        Grant.objects.filter(feature=feature, granted_at__gte=start)
-        .annotate(minute=Trunc("granted_at", "minute"))
-        .values("minute")
-        .annotate(n=Count("id"))
-    )
-    made = {row["minute"]: row["n"] for row in rows}
-    had = max(0, people - sum(made.values()))
-    line = []
-    for i in range(SPARK_MINUTES):
-        had += made.get(start + timedelta(minutes=i), 0)
-        line.append(had)
-    return tuple(line)
-
-
 def wave_facts(wave: Wave) -> WaveFacts:
     return WaveFacts(wave.name, WaveStanding(wave.state), wave.admitted, wave.held_by, wave.standstill)
 
@@ -137,45 +141,94 @@ def window_facts(window: Window) -> WindowFacts:
     return WindowFacts(window.name, window.places, window.used, window.pending, window.test, window.closes_at)
 
 
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What feature rows are made of, read at once for all: by a feature's id, but for what is the same for all."""
+
+    subscribers: int
+    areas: tuple[Area, ...]
+    sources: Mapping[int, Mapping[str, int]]
+    made: Mapping[int, Mapping[datetime, int]]  # grants by the minute, of the last 30
+    waves: Mapping[int, Sequence[Wave]]
+    windows: Mapping[int, Sequence[Window]]
+
+
+def _first_minute(now: datetime) -> datetime:
+    return (now - timedelta(minutes=SPARK_MINUTES - 1)).replace(second=0, microsecond=0)
+
+
+def _count(ids: Sequence[int], now: datetime) -> _Counted:
+    sources: dict[int, dict[str, int]] = defaultdict(dict)
+    grants = Grant.objects.filter(feature__in=ids)
+    for feature, source, n in grants.live().values_list("feature", "source").annotate(n=Count("id")):
+        sources[feature][source] = n
+    made: dict[int, dict[datetime, int]] = defaultdict(dict)
+    lately = grants.filter(granted_at__gte=_first_minute(now)).annotate(minute=Trunc("granted_at", "minute"))
+    for feature, minute, n in lately.values_list("feature", "minute").annotate(n=Count("id")):
+        made[feature][minute] = n
+    waves: dict[int, list[Wave]] = defaultdict(list)
+    for wave in Wave.objects.filter(feature__in=ids).order_by("position"):
+        waves[wave.feature_id].append(wave)
+    windows: dict[int, list[Window]] = defaultdict(list)
+    opened = Window.objects.filter(feature__in=ids, state=WindowState.OPEN).order_by("-id")
+    for window in opened.prefetch_related("areas"):
+        windows[window.feature_id].append(window)
+    return _Counted(Subscriber.objects.count(), tuple(Area.objects.all()), sources, made, waves, windows)
+
+
+def growth(made: Mapping[datetime, int], people: int, now: datetime) -> tuple[int, ...]:
+    """How many people had the feature at the end of each of the last 30 minutes (grants made, not those revoked)."""
+    start = _first_minute(now)
+    had = max(0, people - sum(made.values()))
+    line = []
+    for i in range(SPARK_MINUTES):
+        had += made.get(start + timedelta(minutes=i), 0)
+        line.append(had)
+    return tuple(line)
+
+
 def feature_row(feature: Feature, now: datetime, *, running_calls: int = 0) -> FeatureRow:
     """How one feature stands. `running_calls` comes from whoever counts calls: the rollout doesn't know them."""
-    counted = Grant.objects.live().filter(feature=feature).values("source").annotate(n=Count("id"))
-    sources = {row["source"]: row["n"] for row in counted}
+    return feature_rows(now, {feature.key: running_calls}, [feature])[0]
+
+
+def feature_rows(
+    now: datetime, running_calls: Mapping[str, int], features: Sequence[Feature] | None = None
+) -> list[FeatureRow]:
+    """Those of the features, or of all; a few queries, however many they are."""
+    chosen = list(Feature.objects.all()) if features is None else list(features)
+    counted = _count([feature.pk for feature in chosen], now)
+    return [_feature_row(feature, counted, now, running_calls.get(feature.key, 0)) for feature in chosen]
+
+
+def _feature_row(feature: Feature, counted: _Counted, now: datetime, running_calls: int) -> FeatureRow:
+    sources = dict(counted.sources.get(feature.pk, {}))
     people = sum(sources.values())
-    subscribers = Subscriber.objects.count()
-    waves = tuple(Wave.objects.filter(feature=feature).order_by("position"))
-    windows = tuple(
-        Window.objects.filter(feature=feature, state=WindowState.OPEN).order_by("-id").prefetch_related("areas")
-    )
-    areas = list(Area.objects.all())
+    waves = tuple(counted.waves.get(feature.pk, ()))
+    windows = tuple(counted.windows.get(feature.pk, ()))
     facts = FeatureFacts(
         switch=Switched(feature.switch),
         access=Opened(feature.access),
         visible=feature.visible_to_phones,
         people=people,
-        subscribers=subscribers,
+        subscribers=counted.subscribers,
         running_calls=running_calls,
         waves=tuple(wave_facts(wave) for wave in waves),
         windows=tuple(window_facts(window) for window in windows),
-        held_areas=tuple(area.key for area in areas if area.state != "ramp"),
-        areas=len(areas),
+        held_areas=tuple(area.key for area in counted.areas if area.state != "ramp"),
+        areas=len(counted.areas),
     )
     return FeatureRow(
         feature=feature,
         standing=feature_standing(facts, now),
         people=people,
-        subscribers=subscribers,
+        subscribers=counted.subscribers,
         running_calls=running_calls,
         sources=sources,
-        growth=growth(feature, people, now),
+        growth=growth(counted.made.get(feature.pk, {}), people, now),
         waves=waves,
         windows=windows,
     )
-
-
-def feature_rows(now: datetime, running_calls: Mapping[str, int]) -> list[FeatureRow]:
-    features = Feature.objects.all()
-    return [feature_row(feature, now, running_calls=running_calls.get(feature.key, 0)) for feature in features]
 
 
 @dataclass(frozen=True, slots=True)
