@@ -181,6 +181,8 @@ class Rulesets:
             if hashlib.sha256(content).hexdigest().encode() != checksum:
                 raise ValueError("its checksum differs")
             raw = orjson.loads(content)
+            if type(raw["version"]) is not int:
+                raise ValueError("its version is no number")
             signed = Signed(raw["version"], base64.b64decode(raw["body"]), base64.b64decode(raw["signature"]))
         except FileNotFoundError:
             return False

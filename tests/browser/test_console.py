@@ -184,7 +184,8 @@ def test_overview__while_somebody_reads_it__follows_the_deployment(console: Cons
 PAGES = ["", "explain/", "tree/", "grant/", "keys/new/", "rollout/feature/", "rollout/window/", "rollout/wave/",
          "rollout/area/", "rollout/grant/", "accounts/subscriber/", "accounts/apikey/", "calls/callrecord/",
          "audit/auditentry/", "outbox/outbox/", "auth/user/", "rollout/window/add/", "rollout/wave/add/",
-         "rollout/feature/add/"]  # fmt: skip
+         "rollout/feature/add/", "rollout/audience/", "rollout/audience/add/", "rollout/ruleset/",
+         "rollout/ruleset/1/change/"]  # fmt: skip
 
 
 @pytest.mark.parametrize("console", LOOKS, indirect=True, ids=[f"{theme}-{width}" for theme, width in LOOKS])
