@@ -39,10 +39,13 @@ class Gate:
                 },
             )
         if compiled.feature.switch is not Switch.ON:
-            raise Stopped(
-                f"{feature_name(feature)} are stopped for everybody at the moment. Try again later.",
-                extra={"cause": "killed" if compiled.feature.switch is Switch.KILLED else "switched_off"},
-            )
+            raise _stopped(feature, compiled.feature.switch)
+
+    def require_on_by(self, read: Mapping[str, Any], feature: str) -> None:
+        """The same by PostgreSQL's word: a process that slept through a kill lets nobody call when it wakes."""
+        found = read["invite"]["feature"]
+        if found is not None and found["switch"] != Switch.ON:
+            raise _stopped(feature, found["switch"])
 
     def is_stopped(self, feature: str, created_at: int) -> bool:
         """Whether a call that began then has been told to stop."""
@@ -86,3 +89,10 @@ class Gate:
                 name = feature_name(ticket.feature)
                 words = f"{name} were taken back from you."
                 raise NotEnabled(words, extra={"cause": "waiting_for_launch", "words": words})
+
+
+def _stopped(feature: str, switch: str) -> Stopped:
+    return Stopped(
+        f"{feature_name(feature)} are stopped for everybody at the moment. Try again later.",
+        extra={"cause": "killed" if switch == Switch.KILLED else "switched_off"},
+    )

@@ -81,6 +81,7 @@ class Placing:
         read = row[0] if row else None
         if read is None:
             raise TryAgain
+        self.gate.require_on_by(read, feature)
         caller_grant = self.gate.require_enabled(token, feature, mine, read)
         callee = read_callee(read["callee"])
         reach = judge(self.gate.rulesets.current, feature, token.subscriber, read, callee.parties)

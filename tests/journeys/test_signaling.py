@@ -9,7 +9,7 @@ import redis
 from django.utils import timezone
 
 from calls.models import CallRecord
-from rollout.models import Grant, Refusal, Reservation, Window
+from rollout.models import Feature, Grant, Refusal, Reservation, Window
 from tests.journeys.signaling import BLOB, Stage, connected_call, phone, phones, rows, running_edge, until
 from tests.rollout import cast
 
@@ -224,6 +224,18 @@ async def test_kill__ends_running_calls_and_refuses_new_ones(stage: Stage) -> No
         assert (await bob.event("ended", 2))["reason"] == "stopped"
         refused = await alice.refused("prepare", callee={"phone": stage.number("bob")})
         assert (refused["code"], refused["cause"]) == ("stopped", "killed")
+
+
+@pytest.mark.parametrize(("switch", "cause"), [("killed", "killed"), ("off", "switched_off")])
+async def test_kill__that_this_edge_has_not_heard_of__stops_new_calls_all_the_same(
+    stage: Stage, switch: str, cause: str
+) -> None:
+    async with running_edge(stage) as edge, phones(stage, edge, "alice") as (alice,):
+        await rows(lambda: Feature.objects.update(switch=switch))  # no ruleset is published, no doorbell rung
+
+        refused = await alice.refused("prepare", callee={"phone": stage.number("bob")})
+
+    assert (refused["code"], refused["cause"]) == ("stopped", cause)
 
 
 async def test_off__lets_running_calls_finish(stage: Stage) -> None:
