@@ -27,6 +27,7 @@ from rollout.words import say
 
 from .answers import Answers
 from .arbiter import Arbiter
+from .clock import Clock
 from .database import Database
 from .forward import Forward
 from .gate import Gate
@@ -68,11 +69,6 @@ def origins_of(env: Env) -> frozenset[str]:
     return frozenset(own | {origin.rstrip("/") for origin in env.allowed_origins})
 
 
-def clock() -> int:
-    """Now, in epoch milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
 class Edge:
     """Also the desk of `rollout.desk`: it says who asks and reads what decisions need."""
 
@@ -87,8 +83,9 @@ class Edge:
         self.store = Store(redis_url(env), self.name)
         self.limits = Limits(self.store)
         self.journal = Journal(self.database, self.metrics, self.keys.pseudonym)
-        self.arbiter = Arbiter(self.store, self.database, self.journal, self.metrics, timers_of(env), clock)
-        self.inboxes = Inboxes(self.store, self.arbiter, clock)
+        self.clock = Clock()
+        self.arbiter = Arbiter(self.store, self.database, self.journal, self.metrics, timers_of(env), self.clock)
+        self.inboxes = Inboxes(self.store, self.arbiter, self.clock)
         self.tokens = Tokens(self.keys.token_public, self.keys.token_key_id)
         self.placing = Placing(env, self.keys, self.arbiter, self.limits, Gate(self.rulesets, self.feed, say))
         self.operations = Operations(self.arbiter, self.placing)
@@ -173,6 +170,7 @@ class Edge:
             try:
                 self.sockets.epoch = self.placing.epoch = await self.store.epoch()
                 await self.store.warm()
+                self.clock.set(await self.store.time())
                 break
             except StoreAway:
                 await asyncio.sleep(0.2)
@@ -181,6 +179,7 @@ class Edge:
             "sweep": self.watch.sweep,
             "epochs": self.watch.epochs,
             "places": self.watch.places,
+            "clock": partial(self.clock.follow, self.store),
             "journal": self.journal.run,
             "report": self.report.run,
             "lag": partial(watch_lag, self.arbiter),

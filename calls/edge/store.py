@@ -162,6 +162,11 @@ class Store:
         await self.run(self.redis.set("rc:epoch", secrets.token_hex(6), nx=True))
         return (await self.run(self.redis.get("rc:epoch")) or b"").decode()
 
+    async def time(self) -> int:
+        """Redis's clock, in epoch milliseconds."""
+        seconds, microseconds = await self.run(self.redis.time())
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
     async def load(self, call: str) -> Stored | None:
         version, raw = await self.run(self.redis.hmget(f"rc:call:{call}", ["v", "s"]))
         return Stored(call_from_json(raw), int(version)) if raw else None

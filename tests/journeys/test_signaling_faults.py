@@ -178,6 +178,22 @@ async def test_edge__whose_report_meets_a_damaged_one__goes_on_reporting(stage: 
             assert not client.hexists("rc:edges", "edge-damaged")
 
 
+async def test_two_edges__one_with_a_wall_clock_far_ahead__agree_what_time_it_is(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rows(lambda: cast.grant(stage.launch.feature, stage.launch.bob))
+    true_time = time.time_ns
+    async with running_edge(stage) as one:
+        monkeypatch.setattr("calls.edge.clock.time.time_ns", lambda: true_time() + 600 * 10**9)
+        async with running_edge(stage) as two, phones(stage, one, "alice", "bob") as (alice, bob):
+            call = await alice.place(stage.number("bob"))
+            await bob.event("ring")
+            await asyncio.sleep(0.6)  # two rounds of the other edge's sweep
+
+            assert abs(two.clock() - one.clock()) < 200
+            assert await bob.ask("ringing", call=call) == {"state": "ringing"}
+
+
 async def test_two_edges__carry_one_call_between_them(stage: Stage) -> None:
     async with (
         running_edge(stage) as one,
