@@ -30,6 +30,15 @@ def current() -> Ruleset:
     return _rulesets.current
 
 
+def refusal() -> tuple[int, str] | None:
+    """The newest ruleset and why it is refused; None while the newest one is the one that decides."""
+    deciding = current()
+    newest = RulesetRow.objects.order_by("-version").values_list("version", flat=True).first()
+    if newest is None or newest == deciding.version:
+        return None
+    return newest, f"{_rulesets.last_refusal} Ruleset {deciding.version} stays in force."
+
+
 def party_row(subscriber: UUID) -> dict[str, Any] | None:
     """What PostgreSQL knows of a subscriber for decisions; None for somebody unknown."""
     with connection.cursor() as cursor:

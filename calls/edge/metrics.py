@@ -33,3 +33,6 @@ class Metrics:
         self.breaker = Gauge("rollcall_edge_database_open", "1 while PostgreSQL is not asked", registry=registry)
         self.store_away = Gauge("rollcall_edge_store_away", "1 while Redis gives no answer", registry=registry)
         self.ruleset = Gauge("rollcall_edge_ruleset_version", "The ruleset in use", registry=registry)
+        self.rulesets_refused = Gauge(
+            "rollcall_edge_rulesets_refused", "Rulesets that were refused since the start", registry=registry
+        )

@@ -86,6 +86,7 @@ class Pages:
         self.metrics.calls.clear()
         for state, count in counts.items():
             self.metrics.calls.labels(state).set(count)
+        self.metrics.rulesets_refused.set(self.placing.gate.rulesets.refused)
         self.metrics.breaker.set(0 if self.arbiter.database.available else 1)
         body = generate_latest(self.metrics.registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

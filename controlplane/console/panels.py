@@ -16,6 +16,7 @@ from calls.console import calls_now, running_by_feature
 from controlplane.audit.models import AuditEntry
 from controlplane.console.charts import LoadChart, Sample, load_chart
 from controlplane.outbox.models import Outbox
+from rollout.evaluate import refusal
 from rollout.models import Area, CapacityDecision, Feature, Grant, Measurement, Refusal, Wave, Window
 from rollout.overview import AreaRow, FeatureRow, area_row, area_rows, feature_row, feature_rows
 from rollout.rules.standing import people_words
@@ -150,7 +151,13 @@ def render(request: HttpRequest, kind: str, thing: Any) -> str:
 
 def needs(features: list[FeatureRow], areas: list[AreaRow], late: int) -> list[tuple[str, str, str, str]]:
     """What needs a person: kind, id, what is wrong, what to do."""
-    found = [
+    refused = refusal()
+    found = (
+        [("ruleset", str(refused[0]), refused[1], "Restore an earlier one, and look into who wrote it.")]
+        if refused
+        else []
+    )
+    found += [
         ("feature", str(row.feature.pk), f"{row.feature.name} – {row.standing.verdict}", row.standing.next)
         for row in features
         if row.standing.needs_person

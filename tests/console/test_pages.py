@@ -11,7 +11,8 @@ from django.utils import timezone
 from calls.models import CallRecord
 from controlplane.outbox.models import Outbox
 from rollout.actions import windows
-from rollout.models import CapacityDecision, Feature, Grant, Measurement
+from rollout.evaluate import current
+from rollout.models import CapacityDecision, Feature, Grant, Measurement, Ruleset
 from tests import builders, operators
 from tests.operators import TESTS, signed_in
 
@@ -209,3 +210,22 @@ def test_static_files__of_the_console__are_served_by_web_itself(client):
 
 def test_root__opened__leads_to_the_console(client):
     assert client.get("/").headers["Location"] == "/console/"
+
+
+def test_overview__ruleset_that_is_refused__is_on_top_and_the_last_good_one_stays():
+    operators.feature()
+    good = current().version
+    Ruleset.objects.create(
+        version=good + 1,
+        body=b"{}",
+        signature=b"x" * 64,
+        key_id="x",
+        published_at=timezone.now(),
+        published_by="mallory",
+    )
+
+    page = text(signed_in("viewer"), "")
+
+    assert f"Ruleset {good + 1} was refused" in page
+    assert f"Ruleset {good} stays in force." in page
+    assert "signature is not by this deployment" in page
