@@ -10,8 +10,10 @@ from typing import Any, cast
 import redis
 import structlog
 from django.conf import settings
-from django.db.models import Count
+from django.db.models import CharField, Count, Exists, OuterRef, Q, Value
+from django.db.models.functions import Cast, Concat
 
+from controlplane.outbox.actions import KEPT
 from controlplane.outbox.models import Outbox
 from rollout.limits import MEASUREMENTS_KEPT_HOURS
 from rollout.models import Area, CallEvidence, CapacityDecision, Grant, Measurement, Refusal, Reservation, Window
@@ -77,12 +79,16 @@ def measure(area: Area, *, now: datetime) -> str:
     return ""
 
 
-def count_window(window: Window) -> Counted:
-    """What the ledger and the measurements say about a closed window."""
+def count_window(window: Window, *, now: datetime) -> Counted:
+    """What the ledger and the measurements say about a closed window.
+
+    The outbox forgets what was delivered a day ago, so a grant older than that counts as announced.
+    """
     closed_at = window.closed_at
     assert closed_at is not None, "only a closed window is counted"
     opened_at = window.opened_at or closed_at
     grants = Grant.objects.filter(window=window)
+    announcement = Outbox.objects.filter(key=Concat(Value("grant:"), Cast(OuterRef("pk"), CharField())))
     areas = list(window.areas.all()) or list(Area.objects.all())
     by_state: dict[str, int] = {}
     for state, n in Reservation.objects.filter(window=window).values_list("state").annotate(n=Count("id")):
@@ -101,9 +107,7 @@ def count_window(window: Window) -> Counted:
         places=window.places,
         used=window.used,
         grants=grants.count(),
-        announced=Outbox.objects.filter(
-            kind="grant.created", key__in=[f"grant:{id}" for id in grants.values_list("id", flat=True)]
-        ).count(),
+        announced=grants.filter(Exists(announcement) | Q(granted_at__lt=now - KEPT)).count(),
         by_depth=dict(grants.order_by("depth").values_list("depth").annotate(n=Count("id"))),
         reservations=by_state,
         refusals=dict(

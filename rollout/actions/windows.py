@@ -147,7 +147,7 @@ def close_due(*, now: datetime) -> int:
 def write_report(window_id: int, *, now: datetime) -> dict[str, Any]:
     """Counts what a closed window did, and keeps it with the window. Writing it again gives the same numbers."""
     window = _locked(window_id)
-    report = rule.report(count_window(window))
+    report = rule.report(count_window(window, now=now))
     if window.report is None:
         record("window.reported", subject=_subject(window), actor=CLOSING_TIME, now=now, detail=report)
     window.report = report

@@ -17,7 +17,7 @@ from rollout import tasks
 from rollout.actions import narrowing, windows
 from rollout.actions.windows import close_due, close_window, create_window, open_window, write_report
 from rollout.errors import FeatureUnknown, WindowNotOpenable
-from rollout.models import CallEvidence, Measurement, Ruleset, Window
+from rollout.models import CallEvidence, Grant, Measurement, Ruleset, Window
 from tests.rollout import cast
 from tests.rollout.cast import OPERATOR, Launch
 
@@ -245,3 +245,20 @@ def test_refusals__after_the_close__don_t_count_for_the_window() -> None:
     from rollout.models import Refusal
 
     assert Refusal.objects.get().window is None
+
+
+@pytest.mark.parametrize(("hours", "matches"), [(25, True), (1, False)])
+def test_report__of_a_window_open_for_days__misses_only_announcements_that_can_t_have_been_forgotten(
+    hours: int, matches: bool
+) -> None:
+    it, now = cast.launch(), timezone.now()
+    cast.complete(cast.reserve(it.alice, it.bob)[2])
+    cast.complete(cast.reserve(it.alice, it.carol)[2])
+    bobs = Grant.objects.filter(subscriber=it.bob)
+    bobs.update(granted_at=now - timedelta(hours=hours))
+    assert Outbox.objects.filter(key=f"grant:{bobs.get().pk}").delete()[0] == 1  # as the outbox does after a day
+    closed(it.window)
+
+    report = write_report(it.window.pk, now=now)
+
+    assert (report["activations"], report["matches_ledger"]) == (2, matches)
