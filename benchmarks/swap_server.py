@@ -19,6 +19,7 @@ from nacl.signing import SigningKey
 
 from benchmarks.decisions import feature
 from benchmarks.workload import flags, people
+from rollout.evaluations import Evaluations
 from rollout.rules.decision import Party, decide_all
 from rollout.ruleset import Rulesets, Signed, canonical, sign
 from rollout.watch import swap_aside
@@ -42,6 +43,7 @@ def signed(version: int) -> Signed:
 
 async def serve() -> None:
     rulesets = Rulesets(KEY.verify_key)
+    evaluations = Evaluations()  # what OFREP does with each new ruleset on the event loop
     versions = itertools.count(1)
     rulesets.swap(signed(next(versions)))
     coming = [signed(next(versions)) for _ in range(12)]
@@ -58,7 +60,7 @@ async def serve() -> None:
         new = coming.pop(0)
         start, worked = time.perf_counter(), time.process_time()
         installed = asyncio.Event()
-        rulesets.listeners[:] = [lambda old, new: installed.set()]
+        rulesets.listeners[:] = [lambda old, new: evaluations.begin(new), lambda old, new: installed.set()]
         swapping = asyncio.create_task(swap_aside(rulesets, new))
         await installed.wait()
         took = {"swap_s": time.perf_counter() - start, "cpu_s": time.process_time() - worked, "bytes": len(new.body)}
