@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from controlplane.audit.record import Actor, record
 from controlplane.refusal import BadInput, NotFound
@@ -48,13 +48,18 @@ def create_area(
     """
     if unknown := set(numbers) - set(CHANGEABLE):
         raise BadInput(f"An area has no {', '.join(sorted(unknown))}.", path=min(unknown))
+    taken = AreaExists(f"There is an area {key!r} already: change that one, or choose another key.")
     if Area.objects.filter(key=key).exists():
-        raise AreaExists(f"There is an area {key!r} already: change that one, or choose another key.")
+        raise taken
     area = Area(
         key=key, name=name or key, countries=list(countries), carriers=list(carriers), next_tick_at=now, **numbers
     )
     _check(area)
-    area.save()
+    try:
+        with transaction.atomic():
+            area.save(force_insert=True)
+    except IntegrityError as error:
+        raise taken from error
     Allowance.objects.create(area=area, remaining=0, valid_until=now)
     record("area.created", subject=f"area:{key}", actor=actor, now=now, reason=reason, detail=_as_detail(area))
     publish(actor, now, f"Created the area {key}")

@@ -12,8 +12,10 @@ import pytest
 import redis
 from django.utils import timezone
 
+from rollout.actions.areas import create_area
 from rollout.actions.capacity import tick_area
 from rollout.actions.waves import Admission, admit
+from rollout.errors import AreaExists
 from rollout.models import Allowance, Area, CapacityDecision, Grant, Wave
 from tests.races.crowd import at_once
 from tests.rollout import cast
@@ -86,3 +88,14 @@ def test_one_tick__taken_by_eight_controllers__mints_once(redis_url: str) -> Non
     assert Allowance.objects.get().minted_total == 250
     assert CapacityDecision.objects.count() == 1
     assert Area.objects.get().state == "ramp"
+
+
+def test_area__made_by_four_at_once__is_made_once_and_refused_thrice() -> None:
+    def make() -> str:
+        try:
+            create_area("DE", capacity_calls=20, countries=["DE"], actor=cast.OPERATOR, now=timezone.now())
+        except AreaExists:
+            return "refused"
+        return "made"
+
+    assert sorted(at_once([make] * 4)) == ["made", "refused", "refused", "refused"]
