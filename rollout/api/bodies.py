@@ -110,6 +110,7 @@ class WindowBody(ReasonBody):
 class WindowAnswer(serializers.ModelSerializer[Window]):
     feature = serializers.SlugRelatedField[Any](slug_field="key", read_only=True)
     areas = serializers.SlugRelatedField[Any](slug_field="key", many=True, read_only=True)
+    report = serializers.DictField(read_only=True, allow_null=True, help_text="What it taught, once it is closed")
 
     class Meta:
         model = Window
