@@ -18,6 +18,7 @@ from calls.rules.call import Tell
 from calls.rules.news import grant_event, grant_key
 from controlplane.accounts.models import Device
 from rollout.models import Ruleset
+from rollout.visibility import is_visible
 
 PATIENCE = 1.0  # seconds; the outbox tries again later
 
@@ -38,7 +39,12 @@ def tell(tells: Iterable[Tell], *, now: datetime) -> None:
 
 
 def tell_grant(payload: Mapping[str, Any], *, now: datetime) -> None:
-    """Every device of the person learns of a grant; one that an edge has told already is not told twice."""
+    """Every device of the person learns of a grant; one that an edge has told already is not told twice.
+
+    Of a feature that phones may not know of, nobody is told.
+    """
+    if not is_visible(str(payload["feature"])):
+        return
     body = grant_event(str(payload["feature"]), payload["grant"], str(payload["source"]))
     devices = Device.objects.live().filter(subscriber_id=payload["subscriber"]).values_list("id", flat=True)
     tell((Tell(str(device), "grant", body, key=grant_key(payload["grant"])) for device in devices), now=now)

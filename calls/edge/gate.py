@@ -8,6 +8,7 @@ from typing import Any
 
 from calls.rules.news import feature_name
 from calls.rules.reach import WANTS_GRANT, with_grant
+from rollout.evaluations import told_to_phones
 from rollout.feed import Feed
 from rollout.party import party_of_token
 from rollout.rules.decision import Cause, Decision, GrantFact, Party, decide
@@ -78,7 +79,7 @@ class Gate:
         return str(grant["id"]) if grant else None
 
     def _not_enabled(self, decision: Decision) -> NotEnabled:
-        words = self.explain(decision)
+        words = self.explain(told_to_phones(self.rulesets.current, decision))
         return NotEnabled(words, extra={"cause": decision.cause, "words": words})
 
     def require_not_revoked(self, ticket: Ticket) -> None:

@@ -7,17 +7,23 @@ from typing import Any
 from controlplane.accounts.models import Device
 from rollout.models import Area, Grant, GrantState
 from rollout.rules.area import AreaPlace, area_of
+from rollout.visibility import carried
 
 
 def rollout_claims(device: Device) -> dict[str, Any]:
-    """`area` (empty where none fits), `g` (live grants by feature) and `fr` (features whose grant is frozen)."""
+    """`area` (empty where none fits), `g` (live grants by feature) and `fr` (features whose grant is frozen).
+
+    Phones can read their token, so grants of features that they may not know of are left out.
+    """
     owner = device.subscriber
     places = [
         AreaPlace(key, frozenset(countries), frozenset(carriers))
         for key, countries, carriers in Area.objects.values_list("key", "countries", "carriers")
     ]
     live = Grant.objects.live().filter(subscriber_id=owner.id).select_related("feature").order_by("feature__key")
-    grants = list(live)
+    found = list(live)
+    known = {feature.key for feature in carried(grant.feature for grant in found)}
+    grants = [grant for grant in found if grant.feature.key in known]
     return {
         "area": area_of(places, owner.country, owner.carrier) or "",
         "g": {grant.feature.key: _claim(grant) for grant in grants},

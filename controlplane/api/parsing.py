@@ -37,8 +37,15 @@ class BoundedJSON(BaseParser):
             raise too_large(len(body), largest)
         document = loads(body)
         if fault := fault_in(document):
-            raise BadInput(f"{fault[0] or 'body'}: {fault[1]}", path=fault[0])
+            raise faulty(*fault)
         return document
+
+
+def faulty(path: str, why: str) -> BadInput:
+    """In the form of every refused body: the fault and its place, also as a list."""
+    refusal = BadInput(f"{path or 'body'}: {why}", path=path)
+    refusal.extra["errors"] = [{"path": path, "detail": why}]
+    return refusal
 
 
 def too_large(size: int, largest: int) -> TooLarge:

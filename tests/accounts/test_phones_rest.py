@@ -92,10 +92,10 @@ def test_registration__asked_too_often__says_when_to_try_again(settings: Any) ->
 
 def test_verify__with_the_code__gives_tokens_that_carry_grants_and_area() -> None:
     Area.objects.create(key="de", name="Germany", countries=["DE"], capacity_calls=20)
-    feature = Feature.objects.create(key="voice-calls", name="Voice calls", salt="s")
+    feature = Feature.objects.create(key="voice-calls", name="Voice calls", salt="s", visible_to_phones=True)
     alice = builders.subscriber(phone=ALICE)
     grant = Grant.objects.create(feature=feature, subscriber=alice, source="operator")
-    other = Feature.objects.create(key="video-calls", name="Video calls", salt="t")
+    other = Feature.objects.create(key="video-calls", name="Video calls", salt="t", visible_to_phones=True)
     frozen = Grant.objects.create(feature=other, subscriber=alice, source="operator", state="frozen")
     gone = Feature.objects.create(key="old", name="Old", salt="u")
     Grant.objects.create(feature=gone, subscriber=alice, source="operator", state="revoked")
