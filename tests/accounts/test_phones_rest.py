@@ -195,7 +195,7 @@ def test_me__with_a_member_of_others__changes_nothing_of_it() -> None:
 
 def test_blocks__are_set_and_lifted__and_tell_nothing_of_strangers() -> None:
     session, _ = register()
-    bob, phone = builders.subscriber(), as_phone(session)
+    bob, phone = builders.subscriber(phone="+493090181999"), as_phone(session)
 
     answers = [phone.put(f"/v1/me/blocks/{someone}") for someone in (bob.id, uuid4())]
 
