@@ -18,7 +18,7 @@ LANGUAGE sql STABLE AS $$
         'grants', coalesce((
             SELECT jsonb_object_agg(f.key, jsonb_build_object(
                 'id', g.id, 'src', g.source, 'depth', g.depth, 'root', coalesce(g.root, g.id),
-                'at', extract(epoch FROM g.granted_at)::bigint, 'frozen', g.state = 'frozen'))
+                'at', floor(extract(epoch FROM g.granted_at))::bigint, 'frozen', g.state = 'frozen'))
             FROM rollout_grant g JOIN rollout_feature f ON f.id = g.feature_id
             WHERE g.subscriber_id = s.id AND g.state IN ('active', 'frozen')
         ), '{}'))
