@@ -64,12 +64,12 @@ class Stand:
         port = free_port()
         return self._start(["manage.py", "edge"], port, {"PORT": str(port), **settings})
 
-    def web(self) -> str:
+    def web(self, **settings: str) -> str:
         """The address of a web, which is ready."""
         port = free_port()
         granian = ["-m", "granian", "--interface", "wsgi", "controlplane.wsgi:application", "--no-access-log"]
         granian += ["--port", str(port), "--workers", "1", "--blocking-threads", "4", "--log-level", "warning"]
-        return self._start(granian, port, {"CONSOLE_PORT": str(port)})
+        return self._start(granian, port, {"CONSOLE_PORT": str(port), **settings})
 
     def pid(self, number: int) -> int:
         """Of the process that was started as this one, from 0."""
@@ -96,7 +96,8 @@ class Stand:
                 time.sleep(0.1)
         raise RuntimeError(f"{arguments} did not become ready:\n{Path(f'{data}.log').read_text()[-2000:]}")
 
-    def _end(self) -> None:
+    def end_processes(self) -> None:
+        """Edges and webs have ended afterwards; the stores go on."""
         for process in self._processes:
             process.terminate()
         for process in self._processes:
@@ -105,6 +106,10 @@ class Stand:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self._processes.clear()
+
+    def _end(self) -> None:
+        self.end_processes()
         if self._servers is not None:
             self._servers.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
