@@ -222,3 +222,20 @@ def test_nonsense__sent_to_be_published__is_refused_with_its_place_in_time(
 @pytest.mark.django_db
 def test_migrations__of_the_models__are_complete() -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+@pytest.mark.django_db
+def test_feature__that_takes_too_long_to_compile__can_not_be_switched_on() -> None:
+    patterns = [{"trait": "a", "operator": "REGEX", "value": rf"(\pL|\pN|\pS){{20}}{i}"} for i in range(50)]
+    rules = [{"any_of": [patterns]}, {"any_of": [patterns]}]
+
+    api = Api()
+    api.post("features", {"key": "f", "name": "F", "access": "rules", "rules": rules})
+    before = Ruleset.objects.count()
+
+    answer = api.post("features/f/on")
+
+    assert (answer.status_code, answer.told["code"]) == (422, "ruleset_invalid")
+    assert "ms are allowed" in answer.told["detail"]
+    assert Feature.objects.get().switch == "off"
+    assert Ruleset.objects.count() == before
