@@ -25,6 +25,7 @@ from rollout.errors import AudienceInvalid, FeatureInvalid
 from rollout.models import Audience, Feature, Ruleset
 from rollout.overview import feature_rows
 from rollout.preview import Preview, of_audience, of_feature
+from rollout.rulesets import history
 
 DECIDING = frozenset({"requirements", "prerequisites", "rules", "variants", "default_variant", "off_variant", "any_of"})
 CONFIRMED = "_confirmed"
@@ -270,6 +271,9 @@ class RulesetAdmin(OnlyShown):
     change_form_outer_before_template = "console/before/ruleset.html"
     fields = ("version", "published_at", "published_by", "note", "key_id", "size")
 
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return history()
+
     @admin.display(description="Bytes")
-    def size(self, row: Ruleset) -> str:
-        return f"{len(row.body):,}"
+    def size(self, row: Any) -> str:
+        return f"{row.size:,}"

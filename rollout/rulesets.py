@@ -5,15 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+from django.db.models import QuerySet
+from django.db.models.functions import Length
 
 from rollout.errors import RulesetUnknown
 from rollout.models import Ruleset
 from rollout.rules.difference import Change, differences
 
 
+def history() -> QuerySet[Ruleset]:
+    """Every ruleset with its `size` in bytes, without the bytes themselves: those may be megabytes each."""
+    return Ruleset.objects.defer("body", "signature").annotate(size=Length("body"))
+
+
 def ruleset_row(version: int) -> Ruleset:
     """Raises `RulesetUnknown`."""
-    row = Ruleset.objects.filter(version=version).first()
+    row = Ruleset.objects.annotate(size=Length("body")).filter(version=version).first()
     if row is None:
         raise RulesetUnknown(version)
     return row

@@ -17,18 +17,15 @@ from rollout.actions.definitions import restore
 from rollout.api.definitions import ChangeShown, PlanAnswer, plan_answer
 from rollout.models import Ruleset
 from rollout.rules.difference import summary
-from rollout.rulesets import compared, document_of, ruleset_row
+from rollout.rulesets import compared, document_of, history, ruleset_row
 
 
 class RulesetAnswer(serializers.ModelSerializer[Ruleset]):
-    size = serializers.SerializerMethodField(help_text="Bytes of the canonical JSON")
+    size = serializers.IntegerField(help_text="Bytes of the canonical JSON")
 
     class Meta:
         model = Ruleset
         fields = ("version", "published_at", "published_by", "note", "key_id", "size")
-
-    def get_size(self, row: Ruleset) -> int:
-        return len(row.body)
 
 
 class RulesetDetailAnswer(RulesetAnswer):
@@ -56,7 +53,7 @@ class RulesetsView(APIView):
     @extend_schema(parameters=PAGING, responses=list_of(RulesetAnswer), operation_id="list_rulesets")
     def get(self, request: Request) -> Response:
         """Every ruleset that was published, the newest first."""
-        return listed(RulesetAnswer, *newest_page(request, Ruleset.objects.all()))
+        return listed(RulesetAnswer, *newest_page(request, history()))
 
 
 class RulesetView(APIView):

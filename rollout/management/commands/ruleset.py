@@ -14,9 +14,8 @@ from controlplane.audit.record import Actor
 from controlplane.refusal import Refusal
 from rollout.actions.definitions import restore
 from rollout.actions.rulesets import publish
-from rollout.models import Ruleset
 from rollout.rules.difference import summary
-from rollout.rulesets import compared, document_of
+from rollout.rulesets import compared, document_of, history
 
 
 class Command(BaseCommand):
@@ -53,7 +52,7 @@ class Command(BaseCommand):
             raise CommandError(refusal.detail) from refusal
 
     def _list(self, limit: int) -> None:
-        for row in Ruleset.objects.order_by("-version")[: max(1, limit)]:
+        for row in history().order_by("-version")[: max(1, limit)]:
             at = f"{row.published_at:%Y-%m-%d %H:%M:%S}"
             self.stdout.write(f"{row.version:>6}  {at}  {row.published_by:<28} {row.note}")
 
