@@ -176,8 +176,8 @@ def admit(wave_id: int, *, now: datetime, batch: int = WAVE_BATCH) -> Admission:
 
 def _admit_batch(wave: Wave, *, now: datetime, batch: int) -> tuple[dict[str, Any], bool]:
     """One batch in one transaction: the answer of rollout_admit, and whether the pass ended with it."""
-    has_it = Grant.objects.live().filter(feature=wave.feature, subscriber=OuterRef("pk"))
-    rest = Subscriber.objects.filter(~Exists(has_it)).order_by("id")
+    settled = Grant.objects.settled().filter(feature=wave.feature, subscriber=OuterRef("pk"))
+    rest = Subscriber.objects.filter(~Exists(settled)).order_by("id")
     if wave.cursor is not None:
         rest = rest.filter(id__gt=wave.cursor)
     people = list(rest.prefetch_related(Prefetch("devices", Device.objects.live()))[:batch])

@@ -32,6 +32,10 @@ class GrantQuerySet(models.QuerySet["Grant"]):
         """Grants that give the feature: a frozen inviter keeps it and only can't invite."""
         return self.filter(state__in=[GrantState.ACTIVE, GrantState.FROZEN])
 
+    def settled(self) -> GrantQuerySet:
+        """Grants after which a wave leaves the person alone: live ones, and those that an operator took away."""
+        return self.filter(state__in=[GrantState.ACTIVE, GrantState.FROZEN, GrantState.REVOKED])
+
 
 class Grant(models.Model):
     """One person's hold on one feature, and, for source `invite`, an edge of the invite graph."""

@@ -12,6 +12,7 @@ from controlplane.audit.models import AuditEntry
 from controlplane.outbox.models import Outbox
 from controlplane.refusal import BadInput, NotFound
 from rollout.actions import narrowing
+from rollout.actions.grants import revoke_grant
 from rollout.actions.waves import Admission, admit, create_wave, hold_wave, open_wave, resume_wave
 from rollout.errors import FeatureUnknown, WaveNotMovable
 from rollout.models import Allowance, Area, Feature, Grant, Ruleset, Wave
@@ -301,3 +302,18 @@ def test_create_wave__without_a_position__stands_last() -> None:
     assert [made().position, made(position=7).position, made().position] == [1, 7, 8]
     with pytest.raises(FeatureUnknown):
         create_wave("telepathy", name="x", actor=OPERATOR, now=timezone.now())
+
+
+@pytest.mark.parametrize(("taken", "admitted"), [(True, 2), (False, 3)])
+def test_wave__person_whose_grant_was_revoked__is_left_alone(taken: bool, admitted: int) -> None:
+    feature = cast.feature()
+    cast.area()
+    crowd = cast.people(3)
+    if taken:
+        grant = Grant.objects.create(feature=feature, subscriber=crowd[0], source="operator")
+        revoke_grant(grant.pk, actor=OPERATOR, now=timezone.now(), reason="Abuse.")
+
+    told = run(opened())
+
+    assert told == Admission(admitted=admitted, done=True)
+    assert Grant.objects.live().filter(subscriber=crowd[0]).exists() is not taken

@@ -1,5 +1,6 @@
 -- Admit one batch of a wave: those of `p_subscribers` (they match the wave) who have no live grant get one, as far as the
--- allowance of their areas reaches; the rest is passed over. Nobody is admitted once the feature isn't on: its row is
+-- allowance of their areas reaches; the rest is passed over. Whoever an operator took the feature from isn't admitted
+-- again: that was a decision about the person, and only a person undoes it. Nobody is admitted once the feature isn't on: its row is
 -- locked against a kill, and read. Then the wave's row is locked, so one batch runs at a time;
 -- `p_from` must be the cursor that the batch was read from, so that a batch sent twice counts once.
 -- `p_end` says that nobody comes after this batch: the wave is done when its whole pass passed nobody over, and starts
@@ -30,7 +31,7 @@ BEGIN
         SELECT a.id AS area, coalesce(a.key, '') AS key, array_agg(s.id ORDER BY s.id) AS people, count(*)::int AS n
         FROM accounts_subscriber s LEFT JOIN rollout_area a ON a.key = rollout_area_of(s.country, s.carrier)
         WHERE s.id = ANY (p_subscribers) AND NOT EXISTS (SELECT FROM rollout_grant g
-            WHERE g.feature_id = w.feature_id AND g.subscriber_id = s.id AND g.state IN ('active', 'frozen'))
+            WHERE g.feature_id = w.feature_id AND g.subscriber_id = s.id AND g.state IN ('active', 'frozen', 'revoked'))
         GROUP BY a.id, a.key ORDER BY a.id
     LOOP
         SELECT least(l.remaining, v_group.n) INTO v_take FROM rollout_allowance l JOIN rollout_area a ON a.id = l.area_id
