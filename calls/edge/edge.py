@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -48,6 +48,7 @@ from .watch import Watch
 SNAPSHOT = "ruleset.snapshot"
 FIRST_EPOCH_TRIES = 10  # 2 s: without Redis decisions must be there soon
 PAUSE_SECONDS = 1.0
+STOP_TRIES = 3
 log = structlog.get_logger("edge")
 
 
@@ -191,10 +192,8 @@ class Edge:
         """Phones are told to connect again, what waits is written, nothing of this edge stays in Redis."""
         await self.sockets.close()
         await self.arbiter.drain(2)
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        self._running.clear()
+        await _end_all(self._running)
+        self._running = []
         try:
             await asyncio.wait_for(self.journal.empty(), 2)
             await self.store.sign_off()
@@ -217,5 +216,18 @@ async def _kept_going(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -
         try:
             return await run()
         except Exception:
+            this = asyncio.current_task()
+            if this is not None and this.cancelling():
+                return  # a library made something else of the cancelling
             log.exception("task.failed", task=name)
             await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _end_all(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Every task has ended afterwards, also one that lost its first cancelling; never longer than a few seconds."""
+    for _ in range(STOP_TRIES):
+        for task in tasks:
+            task.cancel()
+        if not tasks or not (await asyncio.wait(tasks, timeout=PAUSE_SECONDS))[1]:
+            return
+    log.error("tasks.not_ended", tasks=sorted(task.get_name() for task in tasks if not task.done()))

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from nacl.secret import SecretBox
 from nacl.signing import SigningKey
 
+from calls.edge import edge
 from calls.edge.forward import client_address
 from calls.edge.journal import BATCH, Journal, pseudonym
 from calls.edge.limits import FRAMES_BURST, FrameBudget
@@ -290,6 +291,48 @@ def test_refusal__about_a_callee__goes_out_on_a_beat(elapsed: float, answered: f
 )
 def test_client__behind_proxies__is_the_nearest_that_is_not_one(peer: str, forwarded: str, client: str) -> None:
     assert client_address(peer, forwarded, [ip_network("10.0.0.0/8")]) == client
+
+
+# What runs beside the requests
+
+
+async def test_kept_going__that_fails__begins_anew_and_ends_though_its_cancelling_became_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(edge, "PAUSE_SECONDS", 0.01)
+    begun = []
+
+    async def work() -> None:
+        begun.append(1)
+        if len(begun) == 1:
+            raise ValueError
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ConnectionError from None
+
+    running = asyncio.create_task(edge._kept_going("work", work))
+    await asyncio.sleep(0.1)
+    await edge._end_all([running])
+
+    assert running.done()
+    assert len(begun) == 2
+
+
+async def test_end_all__of_a_task_that_lost_its_cancelling__ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "PAUSE_SECONDS", 0.05)
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(60)
+
+    running = asyncio.create_task(work())
+    await asyncio.sleep(0.01)
+    await edge._end_all([running])
+
+    assert running.done()
 
 
 # Revocations
