@@ -214,7 +214,8 @@ async def _kept_going(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -
     """What runs beside the requests begins anew when it fails: an edge that is deaf to one thing must not stay so."""
     while True:
         try:
-            return await run()
+            await run()
+            return
         except Exception:
             this = asyncio.current_task()
             if this is not None and this.cancelling():
