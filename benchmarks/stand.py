@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmarks.harness import ROOT
-from controlplane import embedded, env
+from controlplane import embedded, env, logs
 
 PATIENCE = 60.0  # seconds for a process to be ready
 
@@ -50,6 +50,7 @@ class Stand:
             from django.core.management import call_command
 
             django.setup()
+            logs.configure_command("benchmark")  # stdout has one object, and nothing else
             call_command("migrate", verbosity=0)
         except BaseException:
             self._end()
