@@ -13,7 +13,7 @@ from django.db import connection
 from rollout.models import Ruleset as RulesetRow
 from rollout.party import party_of_row
 from rollout.rules.decision import Decision, Party, decide
-from rollout.ruleset import Ruleset, Rulesets, Signed
+from rollout.ruleset import NEWEST, Ruleset, Rulesets, Signed
 
 _rulesets = Rulesets(settings.KEYS.ruleset.verify_key)
 
@@ -21,13 +21,20 @@ _rulesets = Rulesets(settings.KEYS.ruleset.verify_key)
 def current() -> Ruleset:
     """The newest published ruleset that verifies; empty (version 0) when none was ever published."""
     for _ in range(3):  # a refused one makes way for the next best
-        published = RulesetRow.objects.exclude(version__in=_rulesets.refused_versions()).order_by("-version")
-        newest = published.values_list("version", "signature").first()
-        if newest is None or _rulesets.holds(newest[0], bytes(newest[1])):
+        newest = _newest_acceptable()
+        if newest is None or _rulesets.holds(*newest):
             break
         row = RulesetRow.objects.get(version=newest[0])
         _rulesets.swap(Signed(row.version, bytes(row.body), bytes(row.signature)))
     return _rulesets.current
+
+
+def _newest_acceptable() -> tuple[int, bytes] | None:
+    """Version and signature of the newest row that this process has not refused."""
+    with connection.cursor() as cursor:
+        cursor.execute(NEWEST, list(_rulesets.refused_ones()))
+        row = cursor.fetchone()
+    return (row[0], bytes(row[1])) if row else None
 
 
 def refusal() -> tuple[int, str] | None:

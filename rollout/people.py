@@ -40,7 +40,7 @@ PEOPLE = """
 """
 GRANTS = """
     SELECT g.subscriber_id, f.key, g.id, g.source, g.depth, coalesce(g.root, g.id),
-           extract(epoch FROM g.granted_at)::bigint, g.state = 'frozen'
+           floor(extract(epoch FROM g.granted_at))::bigint, g.state = 'frozen'
     FROM rollout_grant g JOIN rollout_feature f ON f.id = g.feature_id
     WHERE g.subscriber_id = ANY(%s) AND g.state IN ('active', 'frozen')
 """

@@ -34,6 +34,12 @@ CONTEXT = b"rollcall ruleset v1\x00"
 LARGEST = 8 * 1024 * 1024  # bytes
 PATTERN = b'"REGEX"'  # as the canonical body writes the operator
 REMEMBERED = 2_000  # refused rulesets
+# The newest row that was not refused (`Rulesets.refused_ones`). Hashed only where the version was refused, since a body
+# may have megabytes.
+NEWEST = (
+    "SELECT version, signature FROM rollout_ruleset"
+    " WHERE NOT (version = ANY(%s) AND sha256(body || signature) = ANY(%s)) ORDER BY version DESC LIMIT 1"
+)
 
 
 class BadRuleset(Exception):
@@ -111,9 +117,12 @@ class Rulesets:
         self._bad: dict[tuple[int, bytes], None] = {}
         self.listeners: list[Callable[[Ruleset, Ruleset], None]] = []
 
-    def refused_versions(self) -> list[int]:
-        """Versions that were refused, so that a watcher asks for the next best one."""
-        return [version for version, _ in self._bad]
+    def refused_ones(self) -> tuple[list[int], list[bytes]]:
+        """Versions and digests of what was refused, so that a watcher asks for the next best one (`NEWEST`).
+
+        A version alone doesn't tell: after a backup was restored, a sound ruleset may bear the number of a refused one.
+        """
+        return [version for version, _ in self._bad], [digest for _, digest in self._bad]
 
     def holds(self, version: int, signature: bytes) -> bool:
         """Whether this very ruleset is the current one, and came from PostgreSQL."""

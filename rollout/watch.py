@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 
 from rollout.aside import aside, let_go
 from rollout.feed import KINDS, OVERLAP, Feed, FeedRow, feed_row
-from rollout.ruleset import Ruleset, Rulesets, Signed
+from rollout.ruleset import NEWEST, Ruleset, Rulesets, Signed
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +28,6 @@ LONGEST_PAUSE = 2.0  # seconds between tries while a store is away
 SAVE_PAUSE = 10.0  # seconds between two snapshots of the feed
 PAGE = 5_000
 
-NEWEST = "SELECT version, signature FROM rollout_ruleset WHERE version <> ALL(%s) ORDER BY version DESC LIMIT 1"
 RULESET = "SELECT version, body, signature FROM rollout_ruleset WHERE version = %s"
 FEED = "SELECT id, kind, payload, extract(epoch FROM created_at)::float8 FROM outbox_outbox WHERE kind = ANY(%s)"
 SINCE = FEED + " AND created_at > now() - make_interval(secs => %s) AND id <= %s ORDER BY id LIMIT 50000"
@@ -130,7 +129,7 @@ class Watcher:
 
     async def _look_at_rulesets(self, connection: AsyncConnection[Any]) -> None:
         for _ in range(3):  # a refused one makes way for the next best
-            found = await (await connection.execute(NEWEST, [self._rulesets.refused_versions()])).fetchone()
+            found = await (await connection.execute(NEWEST, self._rulesets.refused_ones())).fetchone()
             if found is None or self._rulesets.holds(found[0], bytes(found[1])):
                 return
             row = await (await connection.execute(RULESET, [found[0]])).fetchone()

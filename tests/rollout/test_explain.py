@@ -16,7 +16,7 @@ from controlplane.accounts.rules.traits import Profile, traits_of
 from rollout.actions import rulesets
 from rollout.evaluate import current, party_of, party_row
 from rollout.explain import explain, find_subscriber
-from rollout.models import Area, Refusal, Wave
+from rollout.models import Area, Refusal, Ruleset, Wave
 from rollout.rules.area import AreaPlace, area_of
 from tests import builders
 from tests.rollout import cast
@@ -168,3 +168,16 @@ def test_command__words_and_json__say_the_same(scene: dict[str, Any]) -> None:
 def test_command__unknown_person_or_feature__says_so(scene: dict[str, Any], args: tuple[str, str]) -> None:
     with pytest.raises(CommandError, match=args[0].replace("+", r"\+") if args[1] == cast.CALLS else "nothing"):
         run(*args)
+
+
+def test_current_ruleset__sound_one_under_the_number_of_a_refused_one__is_taken() -> None:
+    """As after the restore of a backup: numbers are given again."""
+    cast.feature()
+    row = rulesets.publish(cast.OPERATOR, timezone.now())
+    sound = bytes(row.signature)
+    Ruleset.objects.filter(pk=row.pk).update(signature=b"\x00" * 64)
+    assert current().signature != sound
+
+    Ruleset.objects.filter(pk=row.pk).update(signature=sound)
+
+    assert current().signature == sound
