@@ -103,6 +103,7 @@ export class Link {
     this.on = on;
     this.source = source;
     this.meter = null;
+    this.released = false;
     const configuration = { iceServers, bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
     this.connection = new RTCPeerConnection(configuration);
     this.connection.onconnectionstatechange = () => on.state(this.connection.connectionState);
@@ -168,12 +169,17 @@ export class Link {
     this.speaker = new Audio();
     this.speaker.srcObject = this.remote;
     this.speaker.muted = true;
-    this.speaker.play().catch(() => {}); // without a tap the browser may refuse; release() tries again
+    this.speaker.play().catch(() => {}); // without a tap the browser may refuse; #listen() tries again
+    if (this.released) this.#listen();
   }
 
   release() {
+    this.released = true;
     this.source.track.enabled = true;
-    if (!this.remote) return;
+    if (this.remote) this.#listen(); // else the track comes later, and is heard then
+  }
+
+  #listen() {
     this.remote.getAudioTracks()[0].enabled = true;
     this.speaker.muted = false;
     this.speaker.play().catch(() => {});
