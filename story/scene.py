@@ -22,6 +22,21 @@ CAPACITY = 20
 CROWD_PAIRS = 17
 OTHERS = 200
 CAST = ("alice", "bob", "carol", "dave", "erin", "frank")
+# What makes a window: with these, one that was closed for the story is opened anew.
+TERMS = (
+    "feature",
+    "name",
+    "question",
+    "test",
+    "areas",
+    "activate_on",
+    "quota",
+    "depth_limit",
+    "places",
+    "root_budget",
+    "min_grant_age_seconds",
+    "closes_at",
+)
 # The area's intervals in seconds: as a deployment has them, and as --fast shortens them.
 INTERVALS = {"tick_seconds": 15.0, "stale_seconds": 45.0}
 FAST_INTERVALS = {"tick_seconds": 2.0, "stale_seconds": 6.0}
@@ -42,6 +57,7 @@ class Scene:
     ids: dict[str, str] = field(default_factory=dict)
     connected_calls: list[str] = field(default_factory=list)
     erin: list[str] = field(default_factory=list)
+    closed_before: list[dict[str, Any]] = field(default_factory=list)
     held: int = 0
     window_a: int = 0
     window_b: int = 0
@@ -69,6 +85,7 @@ class Scene:
         for window in rest.all("windows"):
             if window["state"] == "open" and window["feature"] == FEATURE:
                 self.close_window(window["id"])
+                self.closed_before.append(window)
         limits = {
             "capacity_calls": CAPACITY,
             "activations_per_minute": 6000,
@@ -128,6 +145,9 @@ class Scene:
             if hasattr(self, "found"):
                 access = {"access": self.found["access"], "reason": "The story is over."}
                 rest.post(f"features/{FEATURE}/access", access)
+            for closed in self.closed_before:
+                terms = {name: closed[name] for name in TERMS}
+                rest.post("windows", {**terms, "open": True, "reason": "It was open before the story."})
         except (Refused, NoStack, OSError) as error:
             print(f"   The feature could not be put back as it was: {error}", file=sys.stderr)
 
