@@ -206,8 +206,10 @@ async def test_window__closed_while_it_rings__turns_nothing_on_and_both_screens_
     for phone in (alice, bob):
         ended = await phone.until("ended", lambda ended: ended is not None)
         assert ended == {"reason": "not_activated", "cause": "window_closed"}
-        assert "Calling was not turned on" in await phone.words()
-        assert "window" in await phone.words()
+        words = await phone.words()
+        # The answer to the accept and the event of the end race each other; each says it in words of its own.
+        assert "Calling was not turned on" in words or "could not turn calling on" in words
+        assert "window" in words
     await bob.press("Done")
     assert not await bob.knows("mayCall")
     await asyncio.to_thread(open_window, stack)
