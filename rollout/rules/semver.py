@@ -8,22 +8,22 @@ from functools import lru_cache
 Identifier = tuple[int, int, str]
 Version = tuple[tuple[int, int, int, int], int, tuple[Identifier, ...]]
 
-_CORE = r"(0|[1-9][0-9]{0,17})"
+_CORE = r"(0|[1-9][0-9]*)"
 _ID = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 _STRICT = re.compile(
     rf"{_CORE}\.{_CORE}\.{_CORE}(?:-({_ID}(?:\.{_ID})*))?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?\Z", re.ASCII
 )
 _LOOSE = re.compile(
-    r"[vV]?([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?"
+    r"[vV]?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?(?:\.([0-9]+))?"
     r"(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+[0-9A-Za-z.-]+)?\Z",
     re.ASCII,
 )
-LONGEST = 128
+LONGEST = 256  # characters, as long as a value in a clause may be; a number in it may have any length
 
 
 def _identifier(part: str) -> Identifier:
     """SemVer 2.0 §11: numbers compare as numbers and stand below words; words compare by ASCII."""
-    if part.isdigit() and len(part) <= 18:
+    if part.isdigit():
         return (0, int(part), "")
     return (1, 0, part)
 

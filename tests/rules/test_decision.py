@@ -100,6 +100,9 @@ def test_requirements__trait_missing_or_malformed__is_refused(missing: str, brok
         ("8.10", "8.10.14219.341", True),
         ("4.0", "10", True),
         ("4.0.1", "4", False),
+        ("2100000000", "2100000000", True),
+        ("2100000000", "2099999999.9", False),
+        ("1.0.0-99999999999999999999", "1.0.0-100000000000000000000", True),
     ],
 )
 def test_requirements__versions__compare_as_numbers(lowest: str, version: str, enough: bool) -> None:

@@ -20,7 +20,8 @@ from rollout.rules.generating import Row, write
 
 NOW = datetime(2015, 3, 31, 12, 0, tzinfo=UTC)
 TRAITS = ["country", "platform", "app_version", "age"]
-VALUES = ["DE", "AT", "android", "2.12.0", "2.11.0-rc.1", "17", "true", ""]
+LONG = ["1.0.99999999999999999999", "1.0.0-99999999999999999999"]
+VALUES = ["DE", "AT", "android", "2.12.0", "2.11.0-rc.1", "17", "true", "", *LONG]
 
 clauses = st.one_of(
     st.builds(
@@ -35,7 +36,7 @@ clauses = st.one_of(
         dict,
         trait=st.sampled_from(TRAITS),
         operator=st.sampled_from(["SEMVER_EQ", "SEMVER_GT", "SEMVER_GTE", "SEMVER_LT", "SEMVER_LTE", "NUM_GT"]),
-        values=st.sampled_from([["2.12.0"], ["2.11.0"], ["17"], []]),
+        values=st.sampled_from([["2.12.0"], ["2.11.0"], ["1.0.100000000000000000000"], ["17"], []]),
         inverted=st.booleans(),
     ),
 )
