@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from rollout.feed import Feed, grant_fact, merge
+from rollout.rules.clause import NOW_TRAIT
 from rollout.rules.decision import GrantFact, Party
 
 
@@ -27,12 +28,15 @@ class BearerToken(Protocol):
 
 
 def party_of_token(token: BearerToken, feed: Feed, context: Mapping[str, Any] | None = None) -> Party:
-    """The token's bearer, now: memory and token only. The token's traits beat the request's context."""
+    """The token's bearer, now: memory and token only.
+
+    The token's traits beat the request's context, and the clock is never the context's: a phone decides neither.
+    """
     grants: Mapping[str, GrantFact] = {
         feature: grant_fact(raw, frozen=feature in token.frozen) for feature, raw in token.grants.items()
     }
     facts = feed.facts_for(token.subscriber, token.issued_at)
-    traits = {**context, **token.traits} if context else token.traits
+    traits = {**context, NOW_TRAIT: None, **token.traits} if context else token.traits
     return Party(token.subscriber, traits, merge(grants, facts) if facts else grants)
 
 

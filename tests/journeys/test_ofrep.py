@@ -119,6 +119,19 @@ async def test_single__token_traits__beat_the_request(http: TestClient[Any, Any]
     assert american["value"] is False
 
 
+async def test_single__phone_that_sets_the_clock__is_decided_at_the_time_of_the_decision(
+    http: TestClient[Any, Any], desk: Desk
+) -> None:
+    later = [[{"trait": "currentTime", "operator": "DATE_AFTER", "values": ["2015-04-01T00:00:00Z"]}]]
+    desk.rulesets.swap(document(2, feature("april", access="rules", rules=[{"any_of": later}])))
+
+    phones = (await one(http, "april", phone(), currentTime="2015-04-02T00:00:00Z"))[1]
+    backends = (await one(http, "april", BACK, currentTime="2015-04-02T00:00:00Z"))[1]
+
+    assert phones["value"] is False
+    assert backends["value"] is True  # a backend may ask about another moment: it is trusted with everything else too
+
+
 async def test_single__revoked_device__is_refused_though_its_token_has_not_expired(
     http: TestClient[Any, Any], desk: Desk
 ) -> None:
