@@ -12,20 +12,20 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, assert_never
 
 import re2
 
-from rollout.rules import semver
+from rollout.rules import rfc3339, semver
 
 Traits = Mapping[str, Any]
 Test = Callable[[Traits, datetime], bool | None]
 
 LONGEST_PATTERN = 256
-NOW_TRAIT = "currentTime"  # Unleash's name: the time of the decision, unless the traits say otherwise
+NOW_TRAIT = "currentTime"  # Unleash's name: the time of the decision, unless a backend says otherwise
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?\Z", re.ASCII)
 
 
@@ -95,18 +95,6 @@ def as_number(value: Any) -> int | float | None:
 
 
 @lru_cache(maxsize=4096)
-def as_date(value: str) -> datetime | None:
-    """A moment from ISO 8601 text (RFC 3339); without an offset it is UTC. None when it is no date."""
-    if len(value) > 64:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-@lru_cache(maxsize=4096)
 def as_address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(value)
@@ -115,10 +103,15 @@ def as_address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
 
 
 def as_network(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """A network; one of mapped IPv4 addresses is the IPv4 network that it stands for."""
     try:
-        return ipaddress.ip_network(value, strict=False)
+        network = ipaddress.ip_network(value, strict=False)
     except ValueError:
         return None
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
 
 
 def pattern(raw: str, case_insensitive: bool) -> Any | None:
@@ -145,7 +138,7 @@ def flaw(clause: Clause) -> str | None:
     for value in values:
         if operator.startswith("NUM_") and as_number(value) is None:
             return f"{value[:40]!r} is not a number."
-        if operator.startswith("DATE_") and as_date(value) is None:
+        if operator.startswith("DATE_") and rfc3339.moment(value) is None:
             return f"{value[:40]!r} is not a date as RFC 3339 writes it, such as 2015-03-31T00:00:00Z."
         if operator.startswith("SEMVER_") and semver.strict(value) is None:
             return f"{value[:40]!r} is not a version as SemVer 2.0 writes it, such as 2.12.0."
@@ -266,14 +259,14 @@ def _ordered(clause: Clause, comparison: str, read: Callable[[Any], Any]) -> Tes
 
 def _dated(clause: Clause, comparison: str) -> Test:
     trait, wanted, holds = clause.trait, not clause.inverted, _compare(comparison)
-    bound = as_date(clause.values[0]) if len(clause.values) == 1 else None
+    bound = rfc3339.moment(clause.values[0]) if len(clause.values) == 1 else None
     if bound is None:
         return _never
 
     def test(traits: Traits, now: datetime) -> bool | None:
         raw = traits.get(trait)
         if isinstance(raw, str):
-            moment = as_date(raw)
+            moment = rfc3339.moment(raw)
         elif raw is None and trait == NOW_TRAIT:
             moment = now
         else:
@@ -312,6 +305,8 @@ def _cidr(clause: Clause) -> Test:
         address = as_address(raw) if isinstance(raw, str) else None
         if address is None:
             return None
-        return any(address in network for network in networks) is wanted
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        found = any(address in network or (mapped is not None and mapped in network) for network in networks)
+        return found is wanted
 
     return test

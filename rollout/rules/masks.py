@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rollout.rules import rfc3339
 from rollout.rules.audience import AnyOf, Condition, Group
-from rollout.rules.clause import Clause, Operator, as_date, as_number, compile_clause
+from rollout.rules.clause import NOW_TRAIT, Clause, Operator, as_number, compile_clause
 from rollout.rules.table import PlainColumn, Table
 
 Flags = NDArray[np.bool_]
@@ -127,7 +128,7 @@ def _between(named: Operator, bound: float) -> tuple[Callable[[Any, Any], Any], 
 
 
 def _times(column: PlainColumn, clause: Clause, wanted: bool) -> Mask | None:
-    bound = as_date(clause.values[0])
+    bound = rfc3339.moment(clause.values[0])
     if not (clause.operator or "").startswith("DATE_") or column.array.dtype.kind != "M" or bound is None:
         return None
     assert clause.operator is not None
@@ -140,7 +141,7 @@ def _times(column: PlainColumn, clause: Clause, wanted: bool) -> Mask | None:
         told = (some >= _FIRST) & (some <= _LAST)  # also false where there is no time at all
         return np.asarray(told & (sign(some, moment) ^ turned) & _present(column, rows))
 
-    if clause.trait == "currentTime":
+    if clause.trait == NOW_TRAIT:
         return None  # a missing one is the time of the decision
     return mask
 
