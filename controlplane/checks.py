@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
+from controlplane.actions import functions
 from controlplane.env import Env
 
 
@@ -114,3 +115,12 @@ def check_mistakes(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Che
 @register(Tags.security, deploy=True)
 def check_deployment(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
     return deployment_mistakes(settings.ENV)
+
+
+@register(Tags.database)
+def check_functions(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Asked by `manage.py check --database default`."""
+    if not kwargs.get("databases") or not (stale := functions.stale()):
+        return []
+    words = f"SQL functions in the database differ from this version's: {', '.join(stale)}."
+    return [Error(words, hint="Run 'manage.py migrate'.", id="rollcall.E021")]

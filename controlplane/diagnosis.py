@@ -20,6 +20,7 @@ from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from controlplane import datafolder, embedded, server, stores
+from controlplane.actions import functions
 from controlplane.api.health import heartbeat_ages
 from controlplane.celery import HEARTBEAT_STALE_SECONDS
 from controlplane.child import StartTrouble, system_account
@@ -102,8 +103,11 @@ def _migrations() -> Iterator[Finding]:
         names = ", ".join(f"{step.app_label}.{step.name}" for step, _ in missing[:5])
         words = f"{len(missing)} migrations aren't applied ({names}…). Run 'manage.py migrate'."
         yield Finding("migrations", Level.BAD, words)
+    elif stale := functions.stale():
+        words = f"SQL functions differ from this version: {', '.join(stale)}. Run 'manage.py migrate'."
+        yield Finding("migrations", Level.BAD, words)
     else:
-        yield Finding("migrations", Level.GOOD, "All migrations are applied.")
+        yield Finding("migrations", Level.GOOD, "All migrations are applied, and all SQL functions are this version's.")
 
 
 def _skew(url: str) -> Finding:

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("rollout", "0002_install_functions")]
+    dependencies = [("rollout", "0001_tables")]
 
     operations = [
         migrations.AddField(
