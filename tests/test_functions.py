@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import StringIO
 
 import pytest
@@ -16,11 +17,12 @@ ONE = "CREATE OR REPLACE FUNCTION rollout_tried(p integer) RETURNS integer LANGU
 
 
 @pytest.fixture(autouse=True)
-def _as_before():
+def _as_before() -> Iterator[None]:
+    texts = functions.sources()
     yield
     with connection.cursor() as cursor:
         cursor.execute("DROP FUNCTION IF EXISTS rollout_tried(integer), rollout_tried(bigint)")
-    functions.install()
+    functions.install(texts)
 
 
 def tried(value: int) -> int:

@@ -11,7 +11,7 @@ from controlplane.actions.functions import SignatureChanged, install
 
 
 class Command(Migrate):
-    def get_check_kwargs(self, options: Any) -> dict[str, Any]:
+    def get_check_kwargs(self, options: Any) -> Any:
         """Without the checks of the database: one of them names the functions that are stale until this is done."""
         return {**super().get_check_kwargs(options), "databases": None}
 
