@@ -17,6 +17,7 @@ from calls.edge.store import event_json, lua
 from calls.rules.call import Tell
 from calls.rules.news import grant_event, grant_key
 from controlplane.accounts.models import Device
+from rollout.feed import by_person
 from rollout.models import Ruleset
 from rollout.visibility import is_visible
 
@@ -38,20 +39,48 @@ def tell(tells: Iterable[Tell], *, now: datetime) -> None:
         append(keys=[], args=[orjson.dumps({"tell": events}), int(now.timestamp() * 1000)])
 
 
-def tell_grant(payload: Mapping[str, Any], *, now: datetime) -> None:
-    """Every device of the person learns of a grant; one that an edge has told already is not told twice.
+def tell_grants(payloads: Iterable[Mapping[str, Any]], *, now: datetime) -> None:
+    """Every device of the people learns of their grants; one that an edge has told already is not told twice.
 
     Of a feature that phones may not know of, nobody is told.
     """
-    if not is_visible(str(payload["feature"])):
-        return
-    body = grant_event(str(payload["feature"]), payload["grant"], str(payload["source"]))
-    devices = Device.objects.live().filter(subscriber_id=payload["subscriber"]).values_list("id", flat=True)
-    tell((Tell(str(device), "grant", body, key=grant_key(payload["grant"])) for device in devices), now=now)
+    grants = [grant for payload in payloads for grant in by_person(payload)]
+    shown = {feature: is_visible(feature) for feature in {str(grant["feature"]) for grant in grants}}
+    grants = [grant for grant in grants if shown[str(grant["feature"])]]
+    devices = _devices(grants)
+    tell(
+        (
+            Tell(
+                device,
+                "grant",
+                grant_event(str(grant["feature"]), grant["grant"], str(grant["source"])),
+                key=grant_key(grant["grant"]),
+            )
+            for grant in grants
+            for device in devices.get(str(grant["subscriber"]), ())
+        ),
+        now=now,
+    )
 
 
-def tell_revocation(payload: Mapping[str, Any], *, key: str, now: datetime) -> None:
-    """Every device of the person asks for its features again."""
+def tell_revocations(payloads: Mapping[str, Mapping[str, Any]], *, now: datetime) -> None:
+    """Every device of the people, by the effect's key, asks for its features again."""
     newest = Ruleset.objects.values_list("version", flat=True).first() or 0
-    devices = Device.objects.live().filter(subscriber_id=payload["subscriber"]).values_list("id", flat=True)
-    tell((Tell(str(device), "features", {"version": newest}, key=key) for device in devices), now=now)
+    devices = _devices(payloads.values())
+    tell(
+        (
+            Tell(device, "features", {"version": newest}, key=key)
+            for key, payload in payloads.items()
+            for device in devices.get(str(payload["subscriber"]), ())
+        ),
+        now=now,
+    )
+
+
+def _devices(payloads: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The live devices of each subscriber that is named."""
+    found: dict[str, list[str]] = {}
+    people = {payload["subscriber"] for payload in payloads}
+    for person, device in Device.objects.live().filter(subscriber_id__in=people).values_list("subscriber_id", "id"):
+        found.setdefault(str(person), []).append(str(device))
+    return found

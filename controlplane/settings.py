@@ -196,12 +196,13 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         ("forget old measurements", "rollout.tasks.forget_old_measurements", 3600.0),
     )
 }
-# The outbox worker finds what delivers a kind of effect here; a kind without a line waits and is counted.
+# Who takes which kind of effect (controlplane/outbox/actions.py); a kind without a line waits and is counted.
 OUTBOX_HANDLERS = {
-    "grant.created": "calls.tasks.deliver_grant",
-    "grant.revoked": "calls.tasks.deliver_revocation",
-    "device.revoked": "calls.tasks.deliver_device_revocation",
-    "window.closed": "rollout.tasks.deliver_window_report",
+    "grant.created": ["calls.tasks.deliver_grants"],
+    "grants.created": ["calls.tasks.deliver_grants"],
+    "grant.revoked": ["calls.tasks.deliver_revocations"],
+    "device.revoked": ["calls.tasks.deliver_device_revocations"],
+    "window.closed": ["rollout.tasks.deliver_window_reports"],
 }
 
 # How one-time codes reach phones: a class with `send(e164, code)` (controlplane/accounts/senders.py).

@@ -12,7 +12,7 @@ from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import orjson
 from rollout.rules.decision import GrantFact
 from rollout.ruleset import write_whole
 
-KINDS = ("grant.created", "grant.revoked", "grant.frozen", "grant.thawed", "device.revoked")
+KINDS = ("grant.created", "grants.created", "grant.revoked", "grant.frozen", "grant.thawed", "device.revoked")
 OVERLAP = 10.0  # seconds: a row may become visible later than its `created_at`
 MOST_ROWS = 200_000
 
@@ -39,10 +39,22 @@ class FeedRow:
 _NEEDED = ("subscriber", "feature", "grant", "source", "depth", "root", "at", "frozen", "device", "call", "window")
 
 
-def feed_row(id: int, kind: str, payload: Any, at: float) -> FeedRow:
-    """A row with only those members of its payload that somebody needs, since many stay in memory."""
-    kept = {name: payload[name] for name in _NEEDED if name in payload} if isinstance(payload, dict) else {}
-    return FeedRow(id, kind, kept, at)
+def feed_rows(id: int, kind: str, payload: Any, at: float) -> list[FeedRow]:
+    """An outbox row, by person, with only those members that somebody needs, since many stay in memory."""
+    if not isinstance(payload, dict):
+        return [FeedRow(id, kind, {}, at)]
+    kind = "grant.created" if kind == "grants.created" else kind
+    people = by_person(payload)
+    return [FeedRow(id, kind, {name: each[name] for name in _NEEDED if name in each}, at) for each in people]
+
+
+def by_person(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What an effect says of each person: a wave's batch is one effect, and names its `people` and their `grants`."""
+    if "people" not in payload:
+        return [payload]
+    shared = {name: value for name, value in payload.items() if name not in ("people", "grants")}
+    pairs = zip(payload["people"], payload["grants"], strict=True)
+    return [{**shared, "subscriber": person, "grant": grant, "root": grant} for person, grant in pairs]
 
 
 class Feed:
@@ -52,17 +64,21 @@ class Feed:
         self.keep = keep
         self.last_id = 0
         self.changed = False  # since the last save
-        self._rows: dict[int, FeedRow] = {}
+        self._rows: dict[tuple[int, str], FeedRow] = {}
         self._by_subscriber: dict[str, list[FeedRow]] = defaultdict(list)
         self._revoked_devices: dict[str, FeedRow] = {}
 
     def add(self, rows: Iterable[FeedRow]) -> list[FeedRow]:
         """Remember the rows that are new, in order of their ids, and return them. Unknown kinds are left out."""
-        fresh = [row for row in sorted(rows, key=lambda row: row.id) if row.id not in self._rows and row.kind in KINDS]
-        for row in fresh:
-            self._rows[row.id] = row
+        fresh = []
+        for row in sorted(rows, key=lambda row: row.id):
+            subscriber = str(row.payload.get("subscriber"))
+            if row.kind not in KINDS or (row.id, subscriber) in self._rows:
+                continue
+            fresh.append(row)
+            self._rows[row.id, subscriber] = row
             self.last_id = max(self.last_id, row.id)
-            insort(self._by_subscriber[str(row.payload.get("subscriber"))], row, key=lambda row: row.id)
+            insort(self._by_subscriber[subscriber], row, key=lambda row: row.id)
             if row.kind == "device.revoked":
                 self._revoked_devices[str(row.payload.get("device"))] = row
         self.changed = self.changed or bool(fresh)
@@ -82,14 +98,16 @@ class Feed:
 
     def forget(self, now: float) -> int:
         """Drop what no token can be older than. Returns how many rows were dropped."""
-        old = [row for row in self._rows.values() if row.at < now - self.keep]
+        # Rows came in the order of their ids, so nearly in that of their times: the look ends at the first young one.
+        young = now - self.keep
+        old = list(takewhile(lambda row: row.at < young, self._rows.values()))
         surplus = len(self._rows) - len(old) - MOST_ROWS
         if surplus > 0:  # a revocation must not be forgotten; a grant shows at the next refresh anyway
-            grants = (row for row in self._rows.values() if row.at >= now - self.keep and row.kind == "grant.created")
-            old += list(islice(grants, surplus))
+            rest = islice(self._rows.values(), len(old), None)
+            old += list(islice((row for row in rest if row.kind == "grant.created"), surplus))
         for row in old:
-            del self._rows[row.id]
             subscriber = str(row.payload.get("subscriber"))
+            del self._rows[row.id, subscriber]
             left = [other for other in self._by_subscriber[subscriber] if other.id != row.id]
             if left:
                 self._by_subscriber[subscriber] = left

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
+from controlplane.outbox.actions import Effect
 from rollout.actions import capacity, evidence, waves, windows
 from rollout.actions.narrowing import publish_afterwards
 from rollout.limits import SWEEP_BATCH, SWEEPS_PER_TICK
@@ -61,7 +62,8 @@ def forget_old_measurements() -> None:
     evidence.forget_old(timezone.now())
 
 
-def deliver_window_report(payload: Mapping[str, Any], *, key: str, now: datetime) -> None:
+def deliver_window_reports(effects: Sequence[Effect], *, now: datetime) -> None:
     """The outbox's `window.closed`: its report, and the ruleset, should the closer not have published it."""
-    windows.write_report(int(payload["window"]), now=now)
+    for effect in effects:
+        windows.write_report(int(effect.payload["window"]), now=now)
     publish_afterwards(windows.CLOSING_TIME, now=now, note="A window closed")

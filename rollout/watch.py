@@ -15,7 +15,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from rollout.aside import aside, let_go
-from rollout.feed import KINDS, OVERLAP, Feed, FeedRow, feed_row
+from rollout.feed import KINDS, OVERLAP, Feed, FeedRow, feed_rows
 from rollout.ruleset import NEWEST, Ruleset, Rulesets, Signed
 
 log = structlog.get_logger(__name__)
@@ -163,7 +163,7 @@ class Watcher:
 
     async def _rows(self, connection: AsyncConnection[Any], sql: str, args: list[Any]) -> list[FeedRow]:
         cursor = await connection.execute(sql, args)
-        return [feed_row(*row) for row in await cursor.fetchall()]
+        return [each for row in await cursor.fetchall() for each in feed_rows(*row)]
 
     def _tell(self, fresh: list[FeedRow]) -> None:
         for listener in self.on_feed:

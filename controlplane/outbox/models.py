@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Coalesce, Now
 
 
 class OutboxQuerySet(models.QuerySet["Outbox"]):
     def due(self, now: datetime) -> OutboxQuerySet:
         """Rows that wait to be delivered and whose time has come, oldest first."""
         return self.filter(delivered_at__isnull=True, due_at__lte=now).order_by("due_at", "id")
+
+    def waiting_for(self, handler: str, kinds: Sequence[str], now: datetime) -> OutboxQuerySet:
+        """Of those, the ones that the handler has not taken yet and whose next try with it has come."""
+        retry = Coalesce(Cast(KeyTextTransform(handler, "retry_at"), models.FloatField()), 0.0)
+        rest = self.filter(kind__in=kinds).exclude(done__contains=[handler])
+        return rest.alias(retry=retry).filter(retry__lte=now.timestamp())
 
     def waiting_by_kind(self) -> dict[str, int]:
         """How many rows of each kind have not been delivered."""
@@ -36,6 +45,8 @@ class Outbox(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField(db_default=Now())
     delivered_at = models.DateTimeField(null=True)
+    done = ArrayField(models.TextField(), default=list, db_default=[])  # the handlers that have taken it
+    retry_at = models.JSONField(default=dict, db_default={})  # seconds since 1970, by handler that failed
     attempts = models.PositiveIntegerField(default=0, db_default=0)
     last_error = models.TextField(default="", db_default="", blank=True)
 

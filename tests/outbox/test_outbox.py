@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -11,26 +12,37 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from controlplane.outbox import actions
-from controlplane.outbox.actions import deliver_due, enqueue, nudge, purge
+from controlplane.outbox.actions import BATCH, Effect, deliver_due, enqueue, nudge, purge
 from controlplane.outbox.models import Outbox
 
 delivered: list[tuple[str, dict[str, Any]]] = []
+counted: list[str] = []
+batches: list[int] = []
 failing: set[str] = set()
 
 
-def deliver(payload: dict[str, Any], *, key: str, now: Any) -> None:
-    """A handler that writes a row of its own, and fails where the test says so."""
-    enqueue("test.echo", key=f"echo of {key}", payload=payload)
-    if key in failing:
+def deliver(effects: Sequence[Effect], *, now: Any) -> None:
+    """A handler that writes a row of its own for each effect, and fails where the test says so."""
+    for effect in effects:
+        enqueue("test.echo", key=f"echo of {effect.key}", payload=effect.payload)
+    if any(effect.key in failing for effect in effects):
         raise ConnectionError("the other side is away")
-    delivered.append((key, payload))
+    delivered.extend((effect.key, effect.payload) for effect in effects)
+    batches.append(len(effects))
+
+
+def count(effects: Sequence[Effect], *, now: Any) -> None:
+    """Another handler of the same kind."""
+    counted.extend(effect.key for effect in effects)
 
 
 @pytest.fixture(autouse=True)
 def handlers(settings: Any) -> None:
     delivered.clear()
+    counted.clear()
+    batches.clear()
     failing.clear()
-    settings.OUTBOX_HANDLERS = {"test.effect": f"{__name__}.deliver"}
+    settings.OUTBOX_HANDLERS = {"test.effect": [f"{__name__}.deliver"]}
 
 
 def ask(*keys: str, **changes: Any) -> None:
@@ -111,7 +123,7 @@ def test_kind__without_a_handler__waits_and_is_counted() -> None:
 
 @pytest.mark.django_db
 def test_handler__that_does_not_exist__is_a_failure_like_any_other(settings: Any) -> None:
-    settings.OUTBOX_HANDLERS = {"test.effect": "nowhere.at_all"}
+    settings.OUTBOX_HANDLERS = {"test.effect": ["nowhere.at_all"]}
     ask("a")
 
     assert deliver_due(timezone.now()) == 0
@@ -157,3 +169,30 @@ def test_nudge__comes_with_the_commit_only(django_capture_on_commit_callbacks: A
 
     assert send.call_args.args == ("outbox.deliver",)
     assert send.call_args.kwargs["queue"] == "ticks"
+
+
+@pytest.mark.django_db
+def test_effects__many_at_once__come_in_batches() -> None:
+    ask(*(f"{n:04}" for n in range(BATCH + 1)))
+
+    assert deliver_due(timezone.now()) == BATCH + 1
+
+    assert batches == [BATCH, 1]
+    assert [key for key, _ in delivered] == [f"{n:04}" for n in range(BATCH + 1)]
+
+
+@pytest.mark.django_db
+def test_effect__of_two_handlers__is_delivered_once_both_have_taken_it(settings: Any) -> None:
+    settings.OUTBOX_HANDLERS = {"test.effect": [f"{__name__}.deliver", f"{__name__}.count"]}
+    ask("a")
+    failing.add("a")
+    now = timezone.now()
+
+    assert deliver_due(now) == 1
+    assert (counted, Outbox.objects.get(key="a").delivered_at) == (["a"], None)
+    failing.clear()
+    later = now + timedelta(seconds=1)
+    assert deliver_due(later) == 1
+
+    assert (counted, [key for key, _ in delivered]) == (["a"], ["a"]), "nobody gets it twice"
+    assert Outbox.objects.get(key="a").delivered_at == later

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
-from controlplane.outbox.actions import deliver_due, enqueue
+from controlplane.outbox.actions import Effect, deliver_due, deliver_side_by_side, enqueue
 from controlplane.outbox.models import Outbox
 from tests.races.at_once import at_once
 
@@ -19,14 +20,14 @@ delivered: list[str] = []
 began, go = threading.Event(), threading.Event()
 
 
-def deliver(payload: dict[str, Any], *, key: str, now: Any) -> None:
-    delivered.append(key)
+def deliver(effects: Sequence[Effect], *, now: Any) -> None:
+    delivered.extend(effect.key for effect in effects)
 
 
-def deliver_slowly(payload: dict[str, Any], *, key: str, now: Any) -> None:
+def deliver_slowly(effects: Sequence[Effect], *, now: Any) -> None:
     began.set()
     go.wait(10)
-    delivered.append(key)
+    delivered.extend(effect.key for effect in effects)
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +36,8 @@ def handlers(settings: Any) -> None:
     began.clear()
     go.clear()
     settings.OUTBOX_HANDLERS = {
-        "test.effect": f"{__name__}.deliver",
-        "test.slow": f"{__name__}.deliver_slowly",
+        "test.effect": [f"{__name__}.deliver"],
+        "test.slow": [f"{__name__}.deliver_slowly"],
     }
 
 
@@ -80,3 +81,19 @@ def test_delivery__whose_connection_is_killed__is_made_again() -> None:
     assert Outbox.objects.get().delivered_at is None
     assert deliver_due(timezone.now()) == 1
     assert Outbox.objects.get().delivered_at is not None
+
+
+def test_slow_handler__beside_another__delays_nobody_and_is_not_started_twice() -> None:
+    enqueue("test.slow", key="slow", payload={})
+    enqueue("test.effect", key="quick", payload={})
+
+    deliver_side_by_side(timezone.now(), patience=2)
+    assert delivered == ["quick"]
+    enqueue("test.effect", key="next", payload={})
+    deliver_side_by_side(timezone.now(), patience=2)
+    assert delivered == ["quick", "next"]
+
+    go.set()
+    deliver_side_by_side(timezone.now(), patience=10)
+    assert delivered == ["quick", "next", "slow"]
+    assert Outbox.objects.filter(delivered_at=None).count() == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.feed import MOST_ROWS, Feed, FeedRow, feed_row, merge
+from rollout.feed import MOST_ROWS, Feed, FeedRow, feed_rows, merge
 from rollout.rules.decision import GrantFact
 
 T = 1_427_803_200.0
@@ -72,11 +72,11 @@ def test_merge__frozen_and_thawed__keeps_the_grant() -> None:
 
 def test_forget__older_than_a_token_can_be__is_dropped_and_nothing_else() -> None:
     feed = Feed(keep=100)
-    feed.add([row(1, at=T - 101), row(2, at=T - 99), row(3, "device.revoked", at=T - 101, device="d")])
+    feed.add([row(1, at=T - 101), row(2, "device.revoked", at=T - 101, device="d"), row(3, at=T - 99)])
 
     assert feed.is_revoked("d")
     assert feed.forget(T) == 2
-    assert [each.id for each in feed.facts_for("bob", T - 1000)] == [2]
+    assert [each.id for each in feed.facts_for("bob", T - 1000)] == [3]
     assert not feed.is_revoked("d")
 
 
@@ -110,8 +110,8 @@ def test_save_and_restore__give_back_the_rows_and_damage_gives_nothing(tmp_path:
 
 
 def test_feed_row__keeps_only_what_is_needed() -> None:
-    assert feed_row(1, "grant.created", {"grant": 1, "words": "x" * 1000}, T).payload == {"grant": 1}
-    assert feed_row(1, "grant.created", None, T).payload == {}
+    assert feed_rows(1, "grant.created", {"grant": 1, "words": "x" * 1000}, T)[0].payload == {"grant": 1}
+    assert feed_rows(1, "grant.created", None, T)[0].payload == {}
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from(["grant.created", "grant.revoked"])), max_size=12))
@@ -135,3 +135,17 @@ def _possible(events: list[tuple[int, str]]) -> list[tuple[int, str]]:
             told.append((live, kind))
             live = None
     return told
+
+
+def test_feed__batch_of_a_wave__is_known_for_each_person_and_counts_once() -> None:
+    feed = Feed(keep=100)
+    payload = {"feature": "voice-calls", "source": "wave", "depth": 0, "at": T, "people": ["a", "b"], "grants": [7, 8]}
+
+    fresh = feed.add(feed_rows(1, "grants.created", payload, T))
+    again = feed.add(feed_rows(1, "grants.created", payload, T))
+
+    assert [row.payload["subscriber"] for row in fresh] == ["a", "b"]
+    assert again == []
+    assert merge({}, feed.facts_for("b", T))["voice-calls"].id == 8
+    assert feed.forget(T + 101) == 2
+    assert feed.facts_for("b", T) == []

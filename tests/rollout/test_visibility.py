@@ -71,7 +71,7 @@ def test_grant_event__of_a_feature__is_sent_only_when_phones_may_know_it(
     monkeypatch.setattr(actions, "tell", lambda tells, now: told.extend(tells))
 
     payload = {"subscriber": str(device.subscriber_id), "feature": SECRET, "grant": 7, "source": "operator"}
-    actions.tell_grant(payload, now=timezone.now())
+    actions.tell_grants([payload], now=timezone.now())
 
     assert [event.device for event in told] == ([str(device.pk)] if visible else [])
 

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from controlplane.audit.models import AuditEntry
-from controlplane.outbox.actions import deliver_due
+from controlplane.outbox.actions import Effect, deliver_due
 from controlplane.outbox.models import Outbox
 from controlplane.refusal import BadInput, NotFound
 from rollout import tasks
@@ -230,7 +230,9 @@ def test_report__written_again_after_more_demand__keeps_its_numbers() -> None:
 
     cast.sweep()
     assert cast.reserve(it.alice, it.dave)[0] == "window_closed"
-    tasks.deliver_window_report({"window": it.window.pk}, key="window:1:closed", now=timezone.now())
+    tasks.deliver_window_reports(
+        [Effect("window.closed", "window:1:closed", {"window": it.window.pk})], now=timezone.now()
+    )
 
     assert Window.objects.get().report == first
     assert AuditEntry.objects.filter(verb="window.reported").count() == 1

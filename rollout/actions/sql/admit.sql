@@ -48,7 +48,7 @@ BEGIN
             v_take := coalesce(cardinality(v_made), 0);
             UPDATE rollout_allowance SET remaining = remaining - v_take, spent_total = spent_total + v_take
                 WHERE area_id = v_group.area;
-            PERFORM rollout_announce(v_made);
+            PERFORM rollout_announce_wave(w.id, v_made);
         END IF;
         v_admitted := v_admitted + v_take;
         v_passed := v_passed + v_group.n - v_take;

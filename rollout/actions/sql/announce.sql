@@ -1,5 +1,5 @@
--- One outbox row `grant.created` for each of the grants: every grant that is made is announced here, in its own
--- transaction, so that invite grants = places used = outbox rows holds after any crash.
+-- One outbox row `grant.created` for each of the grants: every grant that a person makes, by an invite or by hand, is
+-- announced here, in its own transaction, so that invite grants = places used = outbox rows holds after any crash.
 CREATE OR REPLACE FUNCTION rollout_announce(p_grants bigint[]) RETURNS void
 LANGUAGE sql AS $$
     INSERT INTO outbox_outbox (key, kind, payload, created_at, due_at)
