@@ -64,6 +64,7 @@ class Watcher:
         self.on_ruleset: list[Callable[[Ruleset, Ruleset], None]] = rulesets.listeners
         self.on_feed: list[Callable[[list[FeedRow]], None]] = []
         self.seen_at: float | None = None  # monotonic seconds of the last complete look
+        self.database_away = False  # whether the last look failed
         self._poll_seconds = env.poll_seconds
         self._feed_file = env.data / "feed.json"
         self._rulesets = rulesets
@@ -105,8 +106,10 @@ class Watcher:
             self._wake.clear()
             try:
                 await self._within(self.look(), DEADLINE)
+                self.database_away = False
                 pause = self._poll_seconds
             except Exception as error:
+                self.database_away = True
                 if pause == self._poll_seconds:
                     log.warning("watch.database_away", error=type(error).__name__)
                 self._drop()

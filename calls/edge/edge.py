@@ -145,7 +145,7 @@ class Edge:
 
     def grace(self) -> int:
         """Seconds that a token is honoured past its expiry: some only while phones can't refresh theirs."""
-        can_refresh = self.forward.reachable and self.database.available
+        can_refresh = self.forward.reachable and self.database.available and not self.watcher.database_away
         return 0 if can_refresh else self.env.token_grace_seconds
 
     def read_token(self, raw: str) -> Token:

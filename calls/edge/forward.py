@@ -64,7 +64,7 @@ class Forward:
 
     @property
     def reachable(self) -> bool:
-        """Whether web answered lately: while it doesn't, phones can't refresh their tokens."""
+        """Whether web answered lately, whatever it said: while it doesn't, phones can't refresh their tokens."""
         return self._failed_at is None or time.monotonic() - self._failed_at > DOUBT_SECONDS
 
     def routes(self) -> list[web.RouteDef]:
@@ -103,7 +103,7 @@ class Forward:
             self._failed_at = time.monotonic()
             log.warning("web.unreachable", why=type(error).__name__)
             raise TryAgain("Accounts can't be reached right now. Try again in a moment.") from error
-        self._failed_at = time.monotonic() if answer.status == 503 else None
+        self._failed_at = None
         back = {name: answer.headers[name] for name in PASSED_BACK if name in answer.headers}
         return web.Response(body=content, status=answer.status, headers=back)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import unused_port
 
 from calls.edge.edge import Edge
-from tests.journeys.signaling import BLOB, LIST, Stage, phones, running_edge
+from tests.journeys.signaling import BLOB, LIST, Stage, phones, running_edge, until
 from tests.rollout import cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -187,6 +187,21 @@ async def test_edge__serves_the_phone_health_metrics_and_decisions(stage: Stage)
     assert [feature["key"] for feature in features[1]["features"]] == [cast.CALLS]
 
 
+@asynccontextmanager
+async def answering(handler: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """The address of a web process that answers every request like this."""
+    app = web.Application()
+    app.add_routes([web.route("*", "/{path:.*}", handler)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = unused_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
 async def test_forwarded__request_and_answer__pass_without_cookies(stage: Stage) -> None:
     seen: dict[str, Any] = {}
 
@@ -195,20 +210,15 @@ async def test_forwarded__request_and_answer__pass_without_cookies(stage: Stage)
         seen.update(host=request.host, client=request.headers["X-Forwarded-For"])
         return web.json_response({"challenge": "c"}, status=202, headers={"Set-Cookie": "a=b"})
 
-    app = web.Application()
-    app.add_routes([web.post("/v1/registration", register)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = unused_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        knobs = {"ALLOWED_HOSTS": "console.example", "TRUSTED_PROXIES": "127.0.0.0/8"}
-        async with running_edge(stage, **knobs) as edge, woken(stage, edge, "alice") as alice:
-            edge.forward.target = f"http://127.0.0.1:{port}"
-            through = {"Cookie": "s=1", "X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
-            status, body, headers = await alice.ask("POST", "/v1/registration?x=1", {"phone": "+49"}, **through)
-    finally:
-        await runner.cleanup()
+    knobs = {"ALLOWED_HOSTS": "console.example", "TRUSTED_PROXIES": "127.0.0.0/8"}
+    async with (
+        answering(register) as target,
+        running_edge(stage, **knobs) as edge,
+        woken(stage, edge, "alice") as alice,
+    ):
+        edge.forward.target = target
+        through = {"Cookie": "s=1", "X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
+        status, body, headers = await alice.ask("POST", "/v1/registration?x=1", {"phone": "+49"}, **through)
 
     assert (status, body) == (202, {"challenge": "c"})
     assert seen == {
@@ -234,21 +244,40 @@ async def test_forwarded__address_that_climbs_out__reaches_nothing_of_the_consol
         seen.append(request.raw_path)
         return web.json_response({})
 
-    app = web.Application()
-    app.add_routes([web.route("*", "/{path:.*}", anything)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = unused_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        async with running_edge(stage) as edge:
-            edge.forward.target = f"http://127.0.0.1:{port}"
-            reader, writer = await asyncio.open_connection("127.0.0.1", edge.env.port)
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: phones\r\nConnection: close\r\n\r\n".encode())
-            status = await reader.readline()
-            writer.close()
-    finally:
-        await runner.cleanup()
+    async with answering(anything) as target, running_edge(stage) as edge:
+        edge.forward.target = target
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.env.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: phones\r\nConnection: close\r\n\r\n".encode())
+        status = await reader.readline()
+        writer.close()
 
     assert b" 404 " in status
     assert seen == []
+
+
+async def test_expired_token__is_honoured_while_web_is_silent__not_while_it_refuses(stage: Stage) -> None:
+    async def paused(request: web.Request) -> web.Response:
+        return web.json_response({"code": "codes_paused"}, status=503, headers={"Retry-After": "60"})
+
+    async with answering(paused) as target, running_edge(stage) as edge, woken(stage, edge, "alice") as alice:
+        silent = await alice.ask("POST", "/v1/registration", {"phone": "+49"})
+        while_silent = edge.grace()
+        edge.forward.target = target
+        refused = await alice.ask("POST", "/v1/registration", {"phone": "+49"})
+        while_refused = edge.grace()
+
+    assert (silent[0], silent[1]["code"]) == (503, "try_again")
+    assert (refused[0], refused[1]["code"]) == (503, "codes_paused")
+    assert (while_silent, while_refused) == (edge.env.token_grace_seconds, 0)
+
+
+async def test_expired_token__while_postgresql_is_away__is_honoured(stage: Stage) -> None:
+    async with running_edge(stage) as edge:
+        before, right = edge.grace(), edge.database.url
+        edge.database.url = "postgresql://127.0.0.1:1/nothing"
+        edge.watcher._drop()
+        await until(edge.grace)
+        edge.database.url = right
+        await until(lambda: not edge.grace())
+
+    assert before == 0
