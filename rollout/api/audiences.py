@@ -13,10 +13,11 @@ from controlplane.api.authentication import actor_of
 from controlplane.api.bodies import ReasonBody, list_of, listed, read
 from controlplane.api.manners import PAGING_BY_KEY, keyed_page, revision_asked, tagged
 from rollout.actions import audiences
-from rollout.api.bodies import KEY, AnyOf, AnyOfShown
+from rollout.api.bodies import AnyOf, AnyOfShown
 from rollout.audiences import uses
 from rollout.errors import AudienceUnknown
 from rollout.models import Audience
+from rollout.rules.reading import KEY_PATTERN, KEY_WORDS
 
 
 class AudiencePatch(ReasonBody):
@@ -25,7 +26,7 @@ class AudiencePatch(ReasonBody):
 
 
 class AudienceBody(AudiencePatch):
-    key = serializers.RegexField(KEY, help_text="a-z, 0-9, dot, _ and -")
+    key = serializers.RegexField(KEY_PATTERN, help_text=KEY_WORDS)
     any_of = AnyOf()
 
 

@@ -20,9 +20,10 @@ from rollout.models import (
     Wave,
     Window,
 )
+from rollout.rules.area import KEY_PATTERN as AREA_PATTERN
 from rollout.rules.bucket import MILLION
+from rollout.rules.reading import KEY_PATTERN, KEY_WORDS
 
-KEY = r"\A[a-z0-9._-]{1,64}\Z"
 CLAUSES = {
     "type": "array",
     "items": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
@@ -56,7 +57,7 @@ class FeatureFields(ReasonBody):
 
 
 class FeatureBody(FeatureFields):
-    key = serializers.RegexField(KEY, help_text="a-z, 0-9, dot, _ and -")
+    key = serializers.RegexField(KEY_PATTERN, help_text=KEY_WORDS)
     kind = serializers.ChoiceField(required=False, choices=FeatureKind.choices, default=FeatureKind.BOOLEAN)
 
 
@@ -159,7 +160,7 @@ class AreaPatch(ReasonBody):
 
 
 class AreaBody(AreaPatch):
-    key = serializers.RegexField(r"\A[A-Za-z0-9._-]{1,64}\Z")
+    key = serializers.RegexField(AREA_PATTERN)
     capacity_calls = serializers.IntegerField(min_value=1, max_value=2**31 - 1)
 
 

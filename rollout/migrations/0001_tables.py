@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         max_length=64,
                         unique=True,
-                        validators=[django.core.validators.RegexValidator("\\A[A-Za-z0-9._-]{1,64}\\Z")],
+                        validators=[django.core.validators.RegexValidator("\\A(?!\\.{1,2}\\Z)[A-Za-z0-9._-]{1,64}\\Z")],
                     ),
                 ),
                 ("name", models.CharField(max_length=100)),
@@ -79,7 +79,12 @@ class Migration(migrations.Migration):
                     models.CharField(
                         max_length=64,
                         unique=True,
-                        validators=[django.core.validators.RegexValidator("\\A[a-z0-9._-]{1,64}\\Z")],
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A(?!\\.{1,2}\\Z)[a-z0-9._-]{1,64}\\Z",
+                                "Use 1 to 64 of a-z, 0-9, dot, _ and -, and more than one or two dots",
+                            )
+                        ],
                     ),
                 ),
                 ("name", models.CharField(max_length=100)),
@@ -148,7 +153,8 @@ class Migration(migrations.Migration):
                         unique=True,
                         validators=[
                             django.core.validators.RegexValidator(
-                                "\\A[a-z0-9._-]{1,64}\\Z", "Use a-z, 0-9, dot, _ and -."
+                                "\\A(?!\\.{1,2}\\Z)[a-z0-9._-]{1,64}\\Z",
+                                "Use 1 to 64 of a-z, 0-9, dot, _ and -, and more than one or two dots",
                             )
                         ],
                     ),

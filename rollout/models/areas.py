@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from rollout.rules.area import KEY_PATTERN
 from rollout.rules.bucket import MILLION
 
 
@@ -22,7 +23,7 @@ class AreaState(models.TextChoices):
 class Area(models.Model):
     """A unit of capacity. A subscriber belongs to one: a matching carrier beats a country, and both beat neither."""
 
-    key = models.CharField(max_length=64, unique=True, validators=[RegexValidator(r"\A[A-Za-z0-9._-]{1,64}\Z")])
+    key = models.CharField(max_length=64, unique=True, validators=[RegexValidator(KEY_PATTERN)])
     name = models.CharField(max_length=100)
     countries = ArrayField(models.CharField(max_length=2), default=list, blank=True)
     carriers = ArrayField(models.CharField(max_length=7), default=list, blank=True)

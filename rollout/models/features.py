@@ -7,6 +7,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 
+from rollout.rules.reading import KEY_PATTERN, KEY_WORDS
+
 
 class Switch(models.TextChoices):
     OFF = "off", "Off: no new calls, running ones finish"
@@ -31,9 +33,7 @@ class FeatureKind(models.TextChoices):
 class Feature(models.Model):
     """Something an operator can switch on for people. `variants` maps names to values of the feature's kind."""
 
-    key = models.CharField(
-        max_length=64, unique=True, validators=[RegexValidator(r"\A[a-z0-9._-]{1,64}\Z", "Use a-z, 0-9, dot, _ and -.")]
-    )
+    key = models.CharField(max_length=64, unique=True, validators=[RegexValidator(KEY_PATTERN, f"Use {KEY_WORDS}")])
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True, default="")
     owner = models.CharField(max_length=100, blank=True, default="")
@@ -73,7 +73,7 @@ class Feature(models.Model):
 class Audience(models.Model):
     """A reusable set of people: ANY of several lists of clauses, each list joined by AND."""
 
-    key = models.CharField(max_length=64, unique=True, validators=[RegexValidator(r"\A[a-z0-9._-]{1,64}\Z")])
+    key = models.CharField(max_length=64, unique=True, validators=[RegexValidator(KEY_PATTERN, f"Use {KEY_WORDS}")])
     name = models.CharField(max_length=100)
     any_of = models.JSONField(default=list, blank=True, help_text="[[clause, clause], [clause]]")
     revision = models.PositiveIntegerField(default=1, db_default=1, editable=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+KEY_PATTERN = r"\A(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}\Z"  # clients take "." and ".." out of addresses
+
 
 @dataclass(frozen=True, slots=True)
 class AreaPlace:

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from typing import Any, TypeVar
 
 from rollout.rules import reading
+from rollout.rules.area import KEY_PATTERN as AREA_PATTERN
 from rollout.rules.area import AreaPlace
 from rollout.rules.audience import AnyOf, compile_audiences, parse_any_of
 from rollout.rules.compiling import Workbench, compile_by_steps
@@ -22,7 +23,6 @@ MOST_KEYS = 1_000
 MOST_AREAS = 2_000
 _KNOWN = frozenset({"version", "published_at", "features", "audiences", "api_keys", "areas"})
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-_AREA = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
 def read_ruleset(raw: Any, *, digest: str = "", signature: bytes = b"", strict: bool = False) -> Ruleset:
@@ -99,7 +99,7 @@ def _areas(raw: Any) -> tuple[AreaPlace, ...]:
     found = []
     for key, value in raw.items():
         path = under("areas", str(key)[:64])
-        if not isinstance(key, str) or not _AREA.match(key):
+        if not isinstance(key, str) or not re.match(AREA_PATTERN, key):
             raise Invalid(path, "has a key that no area can have.")
         value = reading.mapping(value, path, known=frozenset({"countries", "carriers"}))
         names = []

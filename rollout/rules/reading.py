@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-KEY = re.compile(r"[a-z0-9._-]{1,64}\Z")
+KEY_PATTERN = r"\A(?!\.{1,2}\Z)[a-z0-9._-]{1,64}\Z"  # clients take "." and ".." out of addresses
+KEY = re.compile(KEY_PATTERN)
+KEY_WORDS = "1 to 64 of a-z, 0-9, dot, _ and -, and more than one or two dots"
 DEEPEST_VALUE = 16
 
 
@@ -48,7 +50,7 @@ def named(raw: Any, path: str, *, most: int) -> Mapping[str, Any]:
         raise Invalid(path, f"has {len(raw)} members; at most {most} are allowed.")
     for key in raw:
         if not isinstance(key, str) or not KEY.match(key):
-            raise Invalid(path, f"has the key {str(key)[:64]!r}: use 1 to 64 of a-z, 0-9, dot, _ and -.")
+            raise Invalid(path, f"has the key {str(key)[:64]!r}: use {KEY_WORDS}.")
     return raw
 
 
@@ -73,7 +75,7 @@ def text(raw: Any, path: str, *, most: int = 200, least: int = 0) -> str:
 def key_text(raw: Any, path: str) -> str:
     """A key as features and audiences have it."""
     if not isinstance(raw, str) or not KEY.match(raw):
-        raise Invalid(path, "expected a key: 1 to 64 of a-z, 0-9, dot, _ and -.")
+        raise Invalid(path, f"expected a key: {KEY_WORDS}.")
     return raw
 
 

@@ -67,6 +67,15 @@ def test_feature__changed_in_part__keeps_the_rest(api):
     assert is_problem(api.patch("features/voice-calls", {"name": "X", "revision": 1}), 412, "changed_meanwhile")
 
 
+@pytest.mark.parametrize("key", [".", ".."])
+def test_key__that_no_address_can_hold__is_refused(api, key):
+    for path, body in [("features", {"name": "F"}), ("audiences", {"any_of": []}), ("areas", {"capacity_calls": 1})]:
+        answer = api.post(path, {**body, "key": key})
+
+        assert is_problem(answer, 400, "bad_input")
+        assert answer.told["path"] == "key"
+
+
 def test_window__opened_and_closed__says_so_at_once(api):
     operators.feature()
     operators.area()

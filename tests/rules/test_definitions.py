@@ -102,6 +102,8 @@ BAD: list[tuple[Any, str]] = [
     (wanted(voice={"switch": "maybe"}), "features.voice.switch"),
     (wanted(voice={"killed_from": "on"}), "features.voice.killed_from"),
     (wanted(voice={"tags": ["x" * 33]}), "features.voice.tags[0]"),
+    ({"format": FORMAT, "features": {".": {}}}, "features"),
+    ({"format": FORMAT, "audiences": {"..": {}}}, "audiences"),
     (wanted(voice={"windows_open": True}), "features.voice.windows_open"),
     ({"format": FORMAT, "audiences": {"a": {}}}, "audiences.a.any_of"),
     ({"format": FORMAT, "audiences": {"a": {"any_of": [[{"trait": 1}]]}}}, "audiences.a.any_of[0][0].operator"),
