@@ -49,6 +49,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "controlplane.api.published.PublishedNumber",
     "controlplane.api.idempotency.IdempotencyKeys",
 ]
 # Bytes of a body that is kept in memory; controlplane/api/parsing.py allows less almost everywhere.

@@ -9,7 +9,8 @@ import structlog
 from aiohttp import web
 
 from controlplane.refusal import Refusal
-from rollout.desk import Desk
+from rollout.desk import AT_LEAST, Desk
+from rollout.ruleset import NUMBER
 
 log = structlog.get_logger(__name__)
 
@@ -17,13 +18,19 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PLAIN = frozenset({400, 404, 413, 500})  # where OFREP wants application/json; elsewhere it wants nothing in particular
 CORS = web.RequestKey("cors", dict[str, str])  # for a response that is sent while its handler still runs
-EXPOSED = "ETag, Retry-After"
+EXPOSED = f"ETag, Retry-After, {NUMBER}"
 
 
 class Failed(Refusal):
     code = "failed"
     status = 500
     title = "Something went wrong on our side. Try again in a moment"
+
+
+class WrongMethod(Refusal):
+    code = "method_not_allowed"
+    status = 405
+    title = "This address doesn't take this method"
 
 
 class Browsers:
@@ -54,11 +61,14 @@ class Browsers:
                 **self.headers(request),
                 "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
                 "Access-Control-Allow-Headers": (
-                    "Authorization, Cache-Control, Content-Type, If-None-Match, Last-Event-ID, X-API-Key"
+                    f"Authorization, Cache-Control, Content-Type, If-None-Match, Last-Event-ID, {AT_LEAST}, X-API-Key"
                 ),
                 "Access-Control-Max-Age": "7200",
             },
         )
+
+    async def wrong_method(self, request: web.Request) -> web.StreamResponse:
+        raise WrongMethod("Evaluations are asked for by POST, event streams by GET.")
 
     def wrap(self, handler: Handler) -> Handler:
         """Adds the headers, also to refusals, which are problem details with OFREP's members beside them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
@@ -12,18 +13,20 @@ from uuid import UUID
 
 from aiohttp import web
 
-from controlplane.refusal import NotAllowed, NotAuthenticated, TooMany
-from rollout.context import Context
+from controlplane.refusal import NotAllowed, NotAuthenticated, TooMany, TryAgain
+from rollout.context import BadContext, Context
 from rollout.feed import Feed, FeedRow, merge
 from rollout.limits import BACKEND_DECISIONS_PER_SECOND, PHONE_DECISIONS_PER_SECOND
 from rollout.pace import Pace
 from rollout.party import BearerToken, party_of_context, party_of_row, party_of_token
 from rollout.rules.decision import Party, Ruleset
-from rollout.ruleset import Rulesets
+from rollout.ruleset import NUMBER, Rulesets
 
 CACHE_SECONDS = 5.0
 MOST_CACHED = 20_000
 KEY_PREFIX = "rk_"
+AT_LEAST = "Rollcall-Ruleset-Min"  # the request's header: no older ruleset may decide
+PATIENCE = 1.0  # seconds to wait for it
 
 
 class Desk(Protocol):
@@ -81,12 +84,14 @@ class Caller:
 class Standing:
     """Whom a decision is about, before it is put together.
 
-    With the same context, two of equal `mark` build equal parties.
+    With the same context, two of equal `mark` build equal parties. `strange` is true when a backend's targeting key is
+    nobody's id.
     """
 
     subscriber: str
     mark: Hashable
     build: Callable[[], Party]
+    strange: bool = False
 
 
 class Remembered:
@@ -114,6 +119,8 @@ class Counter:
         self._parties = Remembered()
         self._invites = Remembered()
         self._phones = Pace(PHONE_DECISIONS_PER_SECOND, burst=5 * PHONE_DECISIONS_PER_SECOND)
+        self._news = asyncio.Event()
+        desk.rulesets.listeners.append(lambda old, new: self._woken())
         self._backends = Pace(BACKEND_DECISIONS_PER_SECOND, burst=BACKEND_DECISIONS_PER_SECOND)
 
     def caller(self, request: web.Request) -> Caller:
@@ -161,11 +168,10 @@ class Counter:
             mark: Hashable = (caller.credential, happened)
             return Standing(token.subscriber, mark, lambda: party_of_token(token, feed, members))
         subscriber = caller.asks_about(context)
-        if not _is_id(subscriber):
-            return Standing(subscriber, caller.name, lambda: party_of_context(context.unit, members))
-        read_at, row = await self._read_party(subscriber)
+        read_at, row = await self._read_party(subscriber) if _is_id(subscriber) else (0.0, None)
         if row is None:
-            return Standing(subscriber, caller.name, lambda: party_of_context(context.unit, members))
+            unit = context.unit
+            return Standing(subscriber, caller.name, lambda: party_of_context(unit, members), strange=bool(unit))
         facts = feed.facts_for(subscriber, read_at)
         mark = (caller.name, read_at, tuple(fact.id for fact in facts))
 
@@ -174,6 +180,30 @@ class Counter:
             return Party(party.subscriber, party.traits, merge(party.grants, facts)) if facts else party
 
         return Standing(subscriber, mark, build)
+
+    async def reach(self, request: web.Request) -> None:
+        """The ruleset that the request asks for, or a newer one, decides here. Raises `BadContext`, and `TryAgain` when
+        it hasn't arrived within a second.
+        """
+        raw = request.headers.get(AT_LEAST)
+        if raw is None:
+            return
+        if not (raw.isascii() and raw.isdigit() and len(raw) <= 16):
+            raise BadContext(f"{AT_LEAST} must be a ruleset's number, as the header {NUMBER} of an answer gives it.")
+        rulesets, least = self.desk.rulesets, int(raw)
+        if rulesets.current.version < least:
+            self.desk.nudge()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    while rulesets.current.version < least:
+                        await self._news.wait()
+            except TimeoutError as error:
+                late = f"Ruleset {least} hasn't arrived here yet; {rulesets.current.version} is the newest."
+                raise TryAgain(f"{late} Try again in a moment.", retry_after=1) from error
+
+    def _woken(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     async def _read_party(self, subscriber: str) -> tuple[float, Mapping[str, Any] | None]:
         now = self.desk.now().timestamp()

@@ -14,6 +14,7 @@ from rollout.context import NO_CONTEXT
 from rollout.desk import Caller, Counter, Desk
 from rollout.evaluations import told_to_phones
 from rollout.rules.decision import Decision, Ruleset, decide
+from rollout.ruleset import NUMBER
 from rollout.words import say
 
 PATH = "/v1/me/features"
@@ -28,7 +29,10 @@ def routes(desk: Desk, counter: Counter | None = None) -> list[web.RouteDef]:
         caller = shared.caller(request)
         if caller.token is None:
             raise NotAuthenticated("Send a phone's access token: this tells the bearer what they have.")
-        return web.Response(body=orjson.dumps(await _features(shared, caller)), content_type="application/json")
+        await shared.reach(request)
+        told = await _features(shared, caller)
+        headers = {NUMBER: str(told["ruleset"]), "Content-Type": "application/json"}
+        return web.Response(body=orjson.dumps(told), headers=headers)
 
     return [web.get(PATH, cors.wrap(features)), web.options(PATH, cors.preflight)]
 

@@ -18,11 +18,14 @@ from rollout.context import Context, read_context
 from rollout.desk import Caller, Counter, Desk, Standing
 from rollout.evaluations import Evaluations, item, not_found, told_to_phones
 from rollout.rules.decision import Cause, Ruleset, decide
+from rollout.ruleset import NUMBER
 from rollout.streams import Streams
 
 SINGLE = "/ofrep/v1/evaluate/flags/{key}"
+ANY_KEY = "/ofrep/v1/evaluate/flags/{key:.*}"  # one with slashes is answered in OFREP's words too
 BULK = "/ofrep/v1/evaluate/flags"
 LONGEST_ETAGS = 4_096
+STRANGE = {"subscriber": "unknown"}  # the targeting key is nobody's id: perhaps it is a phone number
 
 
 def routes(desk: Desk, counter: Counter | None = None, listening: Streams | None = None) -> list[web.RouteDef]:
@@ -30,11 +33,13 @@ def routes(desk: Desk, counter: Counter | None = None, listening: Streams | None
     listening = Streams(desk) if listening is None else listening
     window = Ofrep(counter or Counter(desk), listening)
     cors = Browsers(desk)
+    paths = (ANY_KEY, BULK, streams.PATH)
     return [
-        web.post(SINGLE, cors.wrap(window.single)),
+        web.post(ANY_KEY, cors.wrap(window.single)),
         web.post(BULK, cors.wrap(window.bulk)),
         web.get(streams.PATH, cors.wrap(listening.serve), allow_head=False),
-        *(web.options(path, cors.preflight) for path in (SINGLE, BULK, streams.PATH)),
+        *(web.options(path, cors.preflight) for path in paths),
+        *(web.route("*", path, cors.wrap(cors.wrong_method)) for path in paths),
     ]
 
 
@@ -48,28 +53,36 @@ class Ofrep:
 
     async def single(self, request: web.Request) -> web.StreamResponse:
         caller = self._counter.caller(request)
+        await self._counter.reach(request)
         context = await read_context(request)
         key = request.match_info["key"]
-        if not caller.may_see(self._desk.rulesets.current, key):
-            return _json(not_found(key), status=404)
-        party = (await self._counter.standing(caller, context)).build()
+        ruleset = self._desk.rulesets.current
+        if not caller.may_see(ruleset, key):
+            return _json(ruleset, not_found(key), status=404)
+        standing = await self._counter.standing(caller, context)
         ruleset = self._desk.rulesets.current  # which may be another one by now
-        decision = decide(ruleset, key, party, self._desk.now())
+        decision = decide(ruleset, key, standing.build(), self._desk.now())
         if decision.cause is Cause.UNKNOWN_FEATURE or not caller.may_see(ruleset, key):
-            return _json(not_found(key), status=404)
-        told = told_to_phones(ruleset, decision) if caller.token else decision
-        return _json(item(told), status=500 if decision.cause is Cause.ERROR else 200)
+            return _json(ruleset, not_found(key), status=404)
+        told = item(told_to_phones(ruleset, decision) if caller.token else decision)
+        if standing.strange and "metadata" in told:
+            told["metadata"] |= STRANGE
+        return _json(ruleset, told, status=500 if decision.cause is Cause.ERROR else 200)
 
     async def bulk(self, request: web.Request) -> web.StreamResponse:
         caller = self._counter.caller(request)
+        await self._counter.reach(request)
         context = await read_context(request)
         if request.query_string:
             await self._catch_up(request.query, caller, context)
         standing = await self._counter.standing(caller, context)
+        headers = {NUMBER: str(self._desk.rulesets.current.version)}
         body, etag = self._answer(caller, context, standing)
+        headers["ETag"] = etag
         if matches(request.headers.get("If-None-Match"), etag):
-            return web.Response(status=304, headers={"ETag": etag})
-        return web.Response(body=body, headers={"ETag": etag, "Content-Type": "application/json"})
+            return web.Response(status=304, headers=headers)
+        headers["Content-Type"] = "application/json"
+        return web.Response(body=body, headers=headers)
 
     async def _catch_up(self, query: Mapping[str, str], caller: Caller, context: Context) -> None:
         etag, modified = query.get("flagConfigEtag"), query.get("flagConfigLastModified")
@@ -86,15 +99,15 @@ class Ofrep:
         found = self._evaluations.kept(ruleset, mark)
         if found is None:
             flags = self._evaluations.flags(ruleset, standing.build(), now, phone=phone)
-            body = _bulk(ruleset, flags, self._streams.advertise(listens))
+            metadata = {"ruleset": ruleset.version, **(STRANGE if standing.strange else {})}
+            body = _bulk(flags, {"eventStreams": self._streams.advertise(listens), "metadata": metadata})
             found = body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
             self._evaluations.keep(ruleset, mark, *found)
         return found
 
 
-def _bulk(ruleset: Ruleset, flags: bytes, event_streams: list[dict[str, object]]) -> bytes:
-    told = orjson.dumps({"eventStreams": event_streams, "metadata": {"ruleset": ruleset.version}})
-    return b"".join((b'{"flags":[', flags, b"],", told[1:]))
+def _bulk(flags: bytes, beside: Mapping[str, Any]) -> bytes:
+    return b"".join((b'{"flags":[', flags, b"],", orjson.dumps(beside)[1:]))
 
 
 def matches(header: str | None, etag: str) -> bool:
@@ -105,5 +118,6 @@ def matches(header: str | None, etag: str) -> bool:
     return "*" in named or etag in named or etag.strip('"') in named
 
 
-def _json(body: Mapping[str, Any], status: int = 200) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(body), content_type="application/json")
+def _json(ruleset: Ruleset, body: Mapping[str, Any], status: int = 200) -> web.Response:
+    headers = {NUMBER: str(ruleset.version), "Content-Type": "application/json"}
+    return web.Response(status=status, body=orjson.dumps(body), headers=headers)

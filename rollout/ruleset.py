@@ -30,6 +30,7 @@ __all__ = ["EMPTY", "BadRuleset", "Ruleset", "Rulesets", "Signed", "canonical", 
 
 log = structlog.get_logger(__name__)
 
+NUMBER = "Rollcall-Ruleset"  # an answer's header: the number of the ruleset that it was made by
 CONTEXT = b"rollcall ruleset v1\x00"
 LARGEST = 8 * 1024 * 1024  # bytes
 PATTERN = b'"REGEX"'  # as the canonical body writes the operator

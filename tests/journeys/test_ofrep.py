@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
 
 from rollout import evaluations, me, ofrep
 from rollout.desk import Counter
@@ -212,6 +214,29 @@ async def test_single__odd_keys__are_unknown_and_nothing_worse(http: TestClient[
         assert response.status == 404
 
 
+@pytest.mark.parametrize("key", ["a/b", "a%2Fb", "a/", "", "a//b/c"])
+async def test_single__key_with_slashes__is_unknown_in_ofreps_words(http: TestClient[Any, Any], key: str) -> None:
+    response = await http.post(URL(f"{BULK}/{key}", encoded=True), headers=phone(Origin="https://app.example"))
+
+    told = await response.json()
+    assert (response.status, told["errorCode"], told["key"]) == (404, "FLAG_NOT_FOUND", key.replace("%2F", "/"))
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", f"{BULK}/ratio"), ("PUT", f"{BULK}/a/b"), ("GET", BULK), ("POST", "/ofrep/v1/events")]
+)
+async def test_evaluation__wrong_method__is_refused_in_ofreps_words(
+    http: TestClient[Any, Any], method: str, path: str
+) -> None:
+    response = await http.request(method, path, headers=phone(Origin="https://app.example"))
+
+    told = await response.json(content_type=None)
+    assert (response.status, told["code"], told["errorCode"]) == (405, "method_not_allowed", "GENERAL")
+    assert told.get("key") == (path.removeprefix(f"{BULK}/") if path.startswith(f"{BULK}/") else None)
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+
+
 ROW = {"id": BOB, "traits": {"country": "DE", "platform": "ios"}, "grants": {"voice-calls": GRANT["voice-calls"]}}
 
 
@@ -265,6 +290,22 @@ async def test_single__backend_names_somebody_unknown__is_decided_by_the_context
 
     assert (await one(http, "german", BACK, targetingKey=unknown, country="DE"))[1]["value"] is True
     assert (await one(http, "german", BACK, targetingKey="user-123", country="US"))[1]["value"] is False
+
+
+@pytest.mark.parametrize("unit", ["+4930123456", "user-123", "018f3c1e-7b1a-7c3d-9e2f-000000000000"])
+async def test_evaluation__targeting_key_is_nobodys_id__says_so_in_metadata(
+    http: TestClient[Any, Any], desk: Desk, unit: str
+) -> None:
+    desk.rows = {BOB: ROW}
+
+    async def bulk(headers: dict[str, str], **context: Any) -> dict[str, Any]:
+        return dict(await (await http.post(BULK, headers=headers, json={"context": context})).json())
+
+    assert (await one(http, "german", BACK, targetingKey=unit))[1]["metadata"]["subscriber"] == "unknown"
+    assert (await bulk(BACK, targetingKey=unit))["metadata"] == {"ruleset": 1, "subscriber": "unknown"}
+    for headers, context in ((BACK, {"targetingKey": BOB}), (BACK, {}), (phone(), {"targetingKey": unit})):
+        assert "subscriber" not in (await one(http, "german", headers, **context))[1]["metadata"]
+        assert "subscriber" not in (await bulk(headers, **context))["metadata"]
 
 
 async def test_share__of_a_backends_unit__is_the_bucket(http: TestClient[Any, Any], desk: Desk) -> None:
@@ -329,8 +370,46 @@ async def test_bulk__if_none_match__answers_304_without_a_body(http: TestClient[
 
     assert same.status == 304
     assert same.headers["ETag"] == etag
+    assert same.headers["Rollcall-Ruleset"] == "1"
     assert await same.read() == b""
     assert other.status == 200
+
+
+ASKING: list[tuple[str, str]] = [("POST", BULK), ("POST", f"{BULK}/ratio"), ("GET", "/v1/me/features")]
+
+
+@pytest.mark.parametrize(("method", "path"), ASKING)
+async def test_ruleset_asked_for__arrives_while_it_is_waited_for__decides(
+    http: TestClient[Any, Any], desk: Desk, method: str, path: str
+) -> None:
+    asked = asyncio.create_task(http.request(method, path, headers=phone(**{"Rollcall-Ruleset-Min": "3"})))
+    await asyncio.sleep(0.05)
+    desk.rulesets.swap(document(2))
+    await asyncio.sleep(0.05)
+    waited = not asked.done()
+
+    desk.rulesets.swap(document(4))
+    response = await asked
+
+    assert waited
+    assert desk.nudged
+    assert (response.status, response.headers["Rollcall-Ruleset"]) == (200, "4")
+
+
+@pytest.mark.parametrize(("method", "path"), ASKING)
+async def test_ruleset_asked_for__is_here_or_does_not_come__is_answered_or_tried_again(
+    http: TestClient[Any, Any], method: str, path: str
+) -> None:
+    here = await http.request(method, path, headers=phone(**{"Rollcall-Ruleset-Min": "1"}))
+    absent = await http.request(method, path, headers=phone(**{"Rollcall-Ruleset-Min": "2"}))
+    nonsense = await http.request(method, path, headers=phone(**{"Rollcall-Ruleset-Min": "new"}))
+    stranger = await http.request(method, path, headers={"Rollcall-Ruleset-Min": "2"})
+
+    assert (here.status, here.headers["Rollcall-Ruleset"]) == (200, "1")
+    assert (absent.status, absent.headers["Retry-After"]) == (503, "1")
+    assert "Ruleset 2 hasn't arrived" in (await absent.json(content_type=None))["detail"]
+    assert nonsense.status == 400
+    assert stranger.status == 401
 
 
 async def test_cors__preflight_and_allow_list__let_browsers_read_the_etag(
@@ -344,7 +423,8 @@ async def test_cors__preflight_and_allow_list__let_browsers_read_the_etag(
 
     assert anybody.status == 204
     assert "If-None-Match" in anybody.headers["Access-Control-Allow-Headers"]
-    assert "ETag" in listed.headers["Access-Control-Expose-Headers"]
+    assert "Rollcall-Ruleset-Min" in anybody.headers["Access-Control-Allow-Headers"]
+    assert listed.headers["Access-Control-Expose-Headers"] == "ETag, Retry-After, Rollcall-Ruleset"
     assert listed.headers["Access-Control-Allow-Origin"] == "https://app.example"
     assert "Access-Control-Allow-Origin" not in stranger.headers
 

@@ -42,6 +42,21 @@ def test_request__sent_again_with_its_key__has_its_effect_once_and_the_same_answ
 
 
 @pytest.mark.django_db
+def test_change__of_what_decides__bears_the_number_of_a_ruleset_that_holds_it() -> None:
+    api = Api()
+
+    made = with_key(api, "k-1", "features", NEW)
+    launched = api.post("features/video-calls/launch")
+    again = with_key(api, "k-1", "features", NEW)
+
+    numbers = [int(answer["Rollcall-Ruleset"]) for answer in (made, launched, again)]
+    assert numbers[0] < numbers[1] == numbers[2] == Ruleset.objects.latest("version").version
+    assert b'"video-calls"' in bytes(Ruleset.objects.get(version=numbers[0]).body)
+    assert "Rollcall-Ruleset" not in api.post("features/nothing/launch")
+    assert "Rollcall-Ruleset" not in api.get("features")
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("other", ["body", "path", "method", "caller"])
 def test_idempotency_key__used_for_something_else__is_refused_unless_by_somebody_else(other: str) -> None:
     api = Api()
