@@ -56,6 +56,9 @@ class Env:
     log_json: bool
     code_countries: tuple[str, ...]
     codes_per_day: int
+    record_days: int
+    refusal_days: int
+    measurement_days: int
 
 
 def _read(source: Mapping[str, str], name: str, parse: Callable[[str], T], default: T, expects: str) -> T:
@@ -193,4 +196,7 @@ def load(source: Mapping[str, str] | None = None) -> Env:
         log_json=_read(source, "LOG_JSON", _flag, False, "1 or 0"),
         code_countries=_read(source, "CODE_COUNTRIES", _countries, (), "two-letter countries, separated by commas"),
         codes_per_day=_read(source, "CODES_PER_DAY", _whole, 10_000, "a whole number from 1"),
+        record_days=_read(source, "RECORD_DAYS", _whole, 30, "whole days, from 1"),
+        refusal_days=_read(source, "REFUSAL_DAYS", _whole, 90, "whole days, from 1"),
+        measurement_days=_read(source, "MEASUREMENT_DAYS", _whole, 14, "whole days, from 1"),
     )

@@ -175,28 +175,34 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
-CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
-    # A message that waited longer than its own interval is worth nothing: it expires.
-    f"heartbeat of {queue}": {
-        "task": "controlplane.heartbeat",
-        "schedule": 5.0,
-        "args": [queue],
-        "options": {"queue": queue, "expires": 10},
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = (
+    {
+        # A message that waited longer than its own interval is worth nothing: it expires.
+        f"heartbeat of {queue}": {
+            "task": "controlplane.heartbeat",
+            "schedule": 5.0,
+            "args": [queue],
+            "options": {"queue": queue, "expires": 10},
+        }
+        for queue in ("ticks", "bulk")
     }
-    for queue in ("ticks", "bulk")
-} | {
-    name: {"task": task, "schedule": seconds, "options": {"queue": "ticks", "expires": max(2.0, seconds)}}
-    for name, task, seconds in (
-        ("deliver the outbox", "outbox.deliver", 0.5),
-        ("forget what was delivered", "outbox.purge", 600.0),
-        ("seal the audit", "audit.seal", 1.0),
-        ("sign the audit's head", "audit.sign_head", 60.0),
-        ("forget spent codes and tokens", "accounts.purge", 600.0),
-        ("forget old answers to repeated requests", "api.purge", 3600.0),
-        ("capacity, closing times, overdue reservations", "rollout.tasks.tick", 1.0),
-        ("forget old measurements", "rollout.tasks.forget_old_measurements", 3600.0),
-    )
-}
+    | {
+        name: {"task": task, "schedule": seconds, "options": {"queue": "ticks", "expires": max(2.0, seconds)}}
+        for name, task, seconds in (
+            ("deliver the outbox", "outbox.deliver", 0.5),
+            ("seal the audit", "audit.seal", 1.0),
+            ("sign the audit's head", "audit.sign_head", 60.0),
+            ("capacity, closing times, overdue reservations", "rollout.tasks.tick", 1.0),
+        )
+    }
+    | {
+        "forget what was kept long enough": {
+            "task": "controlplane.forget_old",
+            "schedule": 900.0,
+            "options": {"queue": "bulk", "expires": 900.0},
+        }
+    }
+)
 # Who takes which kind of effect (controlplane/outbox/actions.py); a kind without a line waits and is counted.
 OUTBOX_HANDLERS = {
     "grant.created": ["calls.tasks.deliver_grants"],

@@ -10,7 +10,6 @@ SWEEPS_PER_TICK = 20
 GRANTS_AT_ONCE = 1000  # people granted by one operator's request
 WINDOW_NUMBER_MOST = 100_000_000  # places, quotas and budgets of one window, and seconds of age
 WAVES_PER_FEATURE = 200  # also the bound of a ruleset: rules/feature.py
-MEASUREMENTS_KEPT_HOURS = 24 * 14
 PHONE_DECISIONS_PER_SECOND = 20  # requests of one subscriber for decisions, on one edge; five seconds' worth at once
 BACKEND_DECISIONS_PER_SECOND = 20_000  # requests of one API key for decisions, on one edge
 STREAMS_PER_PERSON = 8  # event streams of one person (or of one API key about one person) on one edge

@@ -77,11 +77,6 @@ def keep(question: Question, answer: Kept, *, now: datetime) -> None:
     )
 
 
-def forget_old(now: datetime) -> int:
-    """How many answers were older than 24 hours; they are gone."""
-    return StoredAnswer.objects.filter(created_at__lte=now - KEPT).delete()[0]
-
-
 def _kept(row: StoredAnswer, question: Question, status: int) -> Kept:
     if bytes(row.request) != question.request:
         raise IdempotencyKeyReused(

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
@@ -30,7 +30,6 @@ SWEEP = 0x6F757462  # "outb": the advisory lock of who sweeps
 BATCH = 200
 MOST_AT_ONCE = 2_000
 PATIENCE = 0.3  # seconds that the worker's other work waits for handlers
-KEPT = timedelta(hours=24)
 NUDGE_PAUSE = 5.0  # seconds without nudging after the broker was away; the sweeper delivers meanwhile
 
 _quiet_until = 0.0
@@ -117,11 +116,6 @@ def deliver_to(name: str, now: datetime) -> int:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", [SWEEP, name])
-
-
-def purge(now: datetime) -> int:
-    """Forgets effects that were delivered a day ago. Returns how many."""
-    return Outbox.objects.filter(delivered_at__lt=now - KEPT).delete()[0]
 
 
 def _kinds() -> dict[str, list[str]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce, Now
+
+KEPT = timedelta(hours=24)  # after the delivery: for the edges, which read rows as a feed, and for windows' reports
 
 
 class OutboxQuerySet(models.QuerySet["Outbox"]):

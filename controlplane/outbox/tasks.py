@@ -6,14 +6,8 @@ from celery import shared_task
 from django.utils import timezone
 
 from controlplane.outbox.actions import DELIVER, deliver_side_by_side
-from controlplane.outbox.actions import purge as purge_delivered
 
 
 @shared_task(name=DELIVER, ignore_result=True)
 def deliver() -> None:
     deliver_side_by_side(timezone.now())
-
-
-@shared_task(name="outbox.purge", ignore_result=True)
-def purge() -> None:
-    purge_delivered(timezone.now())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
 import redis
@@ -13,10 +13,8 @@ from django.conf import settings
 from django.db.models import CharField, Count, Exists, OuterRef, Q, Value
 from django.db.models.functions import Cast, Concat
 
-from controlplane.outbox.actions import KEPT
-from controlplane.outbox.models import Outbox
-from rollout.limits import MEASUREMENTS_KEPT_HOURS
-from rollout.models import Area, CallEvidence, CapacityDecision, Grant, Measurement, Refusal, Reservation, Window
+from controlplane.outbox.models import KEPT, Outbox
+from rollout.models import Area, CallEvidence, Grant, Measurement, Refusal, Reservation, Window
 from rollout.rules.controller import AreaConfig, EdgeReport, combine
 from rollout.rules.window import Counted
 
@@ -116,10 +114,3 @@ def count_window(window: Window, *, now: datetime) -> Counted:
         peak_calls=Measurement.objects.peak_between([area.pk for area in areas], opened_at, closed_at),
         setup_ms=[ms for ms in evidence.values_list("setup_ms", flat=True) if ms is not None],
     )
-
-
-def forget_old(now: datetime) -> int:
-    """Deletes measurements and capacity decisions that are too old to be asked for. Returns how many."""
-    oldest = now - timedelta(hours=MEASUREMENTS_KEPT_HOURS)
-    gone = Measurement.objects.filter(sampled_at__lt=oldest).delete()[0]
-    return gone + CapacityDecision.objects.filter(at__lt=oldest).delete()[0]

@@ -16,7 +16,6 @@ from nacl.signing import SigningKey
 
 from controlplane.accounts.actions import registration
 from controlplane.accounts.actions.devices import NewDevice, revoke_device
-from controlplane.accounts.actions.limits import purge_uses
 from controlplane.accounts.actions.registration import Challenge
 from controlplane.accounts.actions.tokens import Session
 from controlplane.accounts.errors import CodeLimit, CodeRefused, CodesPaused, DeviceRefused, PhoneNotServed
@@ -309,20 +308,6 @@ def test_country__outside_of_the_list__is_refused(settings: Any) -> None:
         begin("+12025550123")
 
     assert refused.value.extra["cause"] == "country"
-
-
-def test_counts__once_their_period_is_over__are_forgotten() -> None:
-    begin()
-
-    assert purge_uses(now=NOON + timedelta(days=1)) == 0
-    assert purge_uses(now=NOON + timedelta(days=3)) == 5
-
-
-def test_codes__a_day_after_their_end__are_forgotten() -> None:
-    begin()
-
-    assert registration.purge_codes(now=NOON + timedelta(days=1)) == 0
-    assert registration.purge_codes(now=NOON + timedelta(days=2)) == 1
 
 
 @pytest.mark.parametrize(("demonstration", "shown"), [(True, True), (False, False)])

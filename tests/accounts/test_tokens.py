@@ -243,13 +243,6 @@ def test_revoke__ends_the_whole_family__and_knows_nothing_of_strangers() -> None
     assert refused(second.refresh_token, 2)
 
 
-def test_expired_tokens__are_forgotten() -> None:
-    session()
-
-    assert tokens.purge_tokens(now=NOON + timedelta(days=60)) == 0
-    assert tokens.purge_tokens(now=NOON + timedelta(days=60, seconds=1)) == 1
-
-
 def test_device__when_revoked__tells_the_edges_once() -> None:
     device = builders.device(builders.subscriber())
 

@@ -13,7 +13,7 @@ from django.db import connection
 from django.utils import timezone
 
 from controlplane.accounts.models import ApiKey
-from controlplane.api.actions import forget_old
+from controlplane.actions.retention import forget_old
 from controlplane.api.models import StoredAnswer
 from controlplane.audit.models import AuditEntry
 from rollout.models import Audience, Feature, Ruleset, Window
@@ -118,7 +118,7 @@ def test_stored_answer__a_day_later__is_forgotten() -> None:
     anew = with_key(api, "k-0", "features", {**NEW, "key": "other"})
 
     assert anew.status_code == 201
-    assert forget_old(timezone.now()) == 1
+    assert forget_old(timezone.now()) == {"StoredAnswer": 1}
     assert StoredAnswer.objects.count() == 1
 
 

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from controlplane.outbox import actions
-from controlplane.outbox.actions import BATCH, Effect, deliver_due, enqueue, nudge, purge
+from controlplane.outbox.actions import BATCH, Effect, deliver_due, enqueue, nudge
 from controlplane.outbox.models import Outbox
 
 delivered: list[tuple[str, dict[str, Any]]] = []
@@ -129,18 +129,6 @@ def test_handler__that_does_not_exist__is_a_failure_like_any_other(settings: Any
     assert deliver_due(timezone.now()) == 0
 
     assert "ModuleNotFoundError" in Outbox.objects.get().last_error
-
-
-@pytest.mark.django_db
-def test_rows__delivered_a_day_ago__are_forgotten() -> None:
-    ask("a", "b")
-    now = timezone.now()
-    deliver_due(now)
-    ask("c")
-
-    assert purge(now + timedelta(hours=24)) == 0
-    assert purge(now + timedelta(hours=24, seconds=1)) == 2
-    assert Outbox.objects.filter(key="c").exists()
 
 
 @pytest.mark.django_db

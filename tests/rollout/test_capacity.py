@@ -380,15 +380,6 @@ def test_tick_task__when_one_area_fails__goes_on_with_the_others(
     assert Allowance.objects.get(area=poisoned).minted_total == 0
 
 
-def test_forget_old__after_two_weeks__deletes_measurements_and_decisions(store: redis.Redis) -> None:
-    de = area()
-    report(store, 1)
-    tick(de)
-
-    assert evidence.forget_old(timezone.now()) == 0
-    assert evidence.forget_old(timezone.now() + timedelta(days=15)) == 2
-
-
 def test_create_area__sound__is_held_until_measured_and_published() -> None:
     made = create_area(
         "DE", name="Germany", countries=["DE"], capacity_calls=20, tick_seconds=1, stale_seconds=4, actor=OPERATOR,

@@ -49,8 +49,3 @@ def address_block(address: str) -> str:
     if isinstance(ip, IPv6Address):
         return str(ip.ipv4_mapped) if ip.ipv4_mapped else ip.exploded[:19]
     return str(ip)
-
-
-def purge_uses(*, now: datetime) -> int:
-    """Forgets counts whose period is over for certain. Returns how many."""
-    return LimitUse.objects.filter(started_at__lt=now - timedelta(days=2)).delete()[0]

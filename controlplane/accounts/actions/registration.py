@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -152,8 +152,3 @@ def _send(e164: str, code: str, challenge: UUID) -> None:
         current_sender().send(e164, code)
     except Exception:
         log.exception("code.not_sent", challenge=str(challenge))
-
-
-def purge_codes(*, now: datetime) -> int:
-    """Forgets codes that have been over for a day. Returns how many."""
-    return OneTimeCode.objects.filter(expires_at__lt=now - timedelta(days=1)).delete()[0]

@@ -99,11 +99,6 @@ def revoke(token: str, *, now: datetime) -> None:
             RefreshToken.objects.filter(family=row.family, revoked_at__isnull=True).update(revoked_at=now)
 
 
-def purge_tokens(*, now: datetime) -> int:
-    """Forgets refresh tokens that have expired. Returns how many."""
-    return RefreshToken.objects.filter(expires_at__lt=now).delete()[0]
-
-
 def _lock(token: str) -> RefreshToken | None:
     """The token's row, locked after its device: so every family has one lock, and nobody's successor slips past whoever
     ends it; signing in and revoking a device lock in this order too.
