@@ -21,6 +21,7 @@ def main() -> int:
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
     if command == "story":
         # The story imports nothing of Rollcall and must not see its stores: it runs in a clean environment.
+        os.environ["ROLLCALL_DATA"] = str(importlib.import_module("controlplane.env").data_folder(os.environ))
         for secret in ("DATABASE_URL", "REDIS_URL", "ROLLCALL_SECRET"):
             os.environ.pop(secret, None)
         sys.argv = ["story", *sys.argv[2:]]

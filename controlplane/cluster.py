@@ -106,7 +106,7 @@ class Cluster:
             (self.sockets / stale).unlink(missing_ok=True)
         self._configure(self.folder)
         process = spawn(
-            [str(postgres_program("postgres")), "-D", str(self.folder)],
+            [str(postgres_program("postgres", self.account)), "-D", str(self.folder)],
             environment=clean_environment(),
             account=self.account,
             folder=self.data,
@@ -126,7 +126,7 @@ class Cluster:
             return StartTrouble("disk_full", f"The disk of {self.data} is full: PostgreSQL can't start. Make room.")
         if "error while loading shared libraries" in said:
             try:
-                require_runs(postgres_program("postgres"), self.account, self.data)
+                require_runs(postgres_program("postgres", self.account), self.account, self.data)
             except StartTrouble as trouble:
                 return trouble
         if "Permission denied" in said or "wrong ownership" in said or "invalid permissions" in said:
@@ -143,7 +143,7 @@ class Cluster:
     def _make(self) -> None:
         """Made beside its place and renamed, so that an interrupted start leaves nothing half-made."""
         for name in ("initdb", "postgres"):
-            require_runs(postgres_program(name), self.account, self.data)
+            require_runs(postgres_program(name, self.account), self.account, self.data)
         if shutil.disk_usage(self.data).free < LEAST_FREE:
             raise StartTrouble(
                 "disk_full", f"Less than 200 MB are free for {self.data}. Make room, or set ROLLCALL_DATA."
@@ -157,12 +157,12 @@ class Cluster:
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
         options += [] if self.durable else ["--no-sync"]
         try:
-            self._must([str(postgres_program("initdb")), "-D", str(draft), *options])
+            self._must([str(postgres_program("initdb", self.account)), "-D", str(draft), *options])
         finally:
             password_file.unlink(missing_ok=True)
         self._configure(draft)
         role = f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password(self.secret)}';"
-        alone = [str(postgres_program("postgres")), "--single", "-j", "-D", str(draft), "postgres"]
+        alone = [str(postgres_program("postgres", self.account)), "--single", "-j", "-D", str(draft), "postgres"]
         self._must(alone, f"{role}\n\nCREATE DATABASE {DATABASE} OWNER {ROLE};\n\n")
         write_private(draft / "rollcall.secret", self._mark(), self.account)
         draft.rename(self.folder)

@@ -71,9 +71,9 @@ def native(env: Env) -> Iterator[Finding]:
         yield Finding("native libraries", Level.GOOD, f"All {len(NATIVE)} native packages load.")
     try:
         if not env.database_url:
-            server.require_runs(server.postgres_program("postgres"), system_account(), env.data)
+            server.require_runs(server.postgres_program("postgres", system_account()), system_account(), env.data)
         if not env.redis_url:
-            server.require_runs(server.redis_program(), system_account(), env.data)
+            server.require_runs(server.redis_program(system_account()), system_account(), env.data)
     except StartTrouble as trouble:
         yield Finding("embedded servers", Level.BAD, trouble.detail)
 

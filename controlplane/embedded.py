@@ -19,8 +19,9 @@ from urllib.parse import quote, urlsplit
 
 from controlplane.child import Account, StartTrouble, private_folder, require_reachable, spawn, system_account
 from controlplane.cluster import DATABASE, ROLE, Cluster, password
-from controlplane.env import Env
+from controlplane.env import HOME, Env
 from controlplane.keys import derive
+from controlplane.reach import open_home
 from controlplane.server import Say, Server, clean_environment, quiet, redis_program, require_runs, write_private
 
 LONGEST_SOCKET_FOLDER = 90  # bytes; sun_path holds 108, and "/.s.PGSQL.5432.lock" comes after
@@ -128,6 +129,8 @@ class Embedded:
 
     def prepare(self) -> None:
         """The folders exist, with the right owner and mode. Raises `StartTrouble`."""
+        if self.account is not None and HOME in self.data.parents:
+            open_home()
         private_folder(self.data, self.account)
         require_reachable(self.data, self.account, "the data folder")
         self.sockets = prepare_socket_folder(self.data, self.account)
@@ -150,7 +153,7 @@ class Embedded:
         """Redis is on its way afterwards: poll `redis_is_ready`. Raises `StartTrouble`."""
         folder = self.data / "redis"
         private_folder(folder, self.account)
-        require_runs(redis_program(), self.account, self.data)
+        require_runs(redis_program(self.account), self.account, self.data)
         path = self.sockets / "redis.sock"
         text = REDIS_CONFIGURATION.format(
             socket=_word(path), password=_redis_password(self.env.secret), folder=_word(folder)
@@ -158,7 +161,7 @@ class Embedded:
         write_private(folder / "redis.conf", text, self.account)
         path.unlink(missing_ok=True)
         process = spawn(
-            [str(redis_program()), str(folder / "redis.conf")],
+            [str(redis_program(self.account)), str(folder / "redis.conf")],
             environment=clean_environment(),
             account=self.account,
             folder=folder,

@@ -6,6 +6,7 @@ Every knob goes through `_read`, which fails loudly and says which variable to m
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ T = TypeVar("T")
 Network = IPv4Network | IPv6Network
 
 ROOT = Path(__file__).resolve().parent.parent
+HOME = Path("/var/lib/rollcall")  # for root whose checkout stands where the servers' user can't enter
 
 
 class BadSetting(Exception):
@@ -160,10 +162,30 @@ def _read_secret(path: Path) -> bytes:
     return secret
 
 
+def place_of(path: Path) -> Path:
+    """A folder of its own below `/var/lib/rollcall` for each path of this machine."""
+    resolved = path.resolve()
+    return HOME / f"{resolved.name[:24]}-{hashlib.sha256(os.fsencode(resolved)).hexdigest()[:8]}"
+
+
+def is_closed(path: Path) -> bool:
+    """Whether some folder on the way to `path`, or `path` itself, keeps out everybody but its owner and group."""
+    resolved = path.resolve()
+    return not all(step.stat().st_mode & 0o001 for step in (resolved, *resolved.parents))
+
+
+def data_folder(source: Mapping[str, str]) -> Path:
+    """ROLLCALL_DATA, or `.rollcall` in the checkout; for root in a closed home, a folder that the servers can reach."""
+    given = source.get("ROLLCALL_DATA", "").strip()
+    if given:
+        return Path(given).absolute()
+    return place_of(ROOT) if os.geteuid() == 0 and is_closed(ROOT) else ROOT / ".rollcall"
+
+
 def load(source: Mapping[str, str] | None = None) -> Env:
     """Read every setting. Raises `BadSetting` with a sentence that names the variable."""
     source = os.environ if source is None else source
-    data = Path(source.get("ROLLCALL_DATA", "").strip() or ROOT / ".rollcall").absolute()
+    data = data_folder(source)
     port = _read(source, "PORT", _port, 8080, "a port from 1 to 65535")
     host = source.get("ROLLCALL_HOST", "").strip() or "127.0.0.1"
     public_url = (source.get("ROLLCALL_PUBLIC_URL", "").strip() or f"http://{host}:{port}").rstrip("/")

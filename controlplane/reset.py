@@ -8,7 +8,9 @@ import shutil
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from controlplane.datafolder import is_held
+from controlplane.env import data_folder
+
 OURS = frozenset({"secret", "lock", "pg", "redis", "s", "sockets", "run", "demonstration.json"})
 
 
@@ -17,7 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make reset", description="Delete Rollcall's data folder.")
     parser.add_argument("--force", action="store_true", help="don't ask")
     options = parser.parse_args()
-    data = Path(os.environ.get("ROLLCALL_DATA", "").strip() or ROOT / ".rollcall").absolute()
+    data = data_folder(os.environ)
     if not data.is_dir():
         print(f"There is nothing to delete: {data} doesn't exist.")
         return 0
@@ -25,7 +27,7 @@ def main() -> int:
     if names and not names & OURS:
         print(f"{data} doesn't look like a data folder of Rollcall: left alone. Mend ROLLCALL_DATA.")
         return 1
-    if _is_held(data):
+    if is_held(data):
         print(f"Rollcall runs on {data}: stop it first (Ctrl-C where it runs).")
         return 1
     if not options.force and not _agreed(data):
@@ -51,22 +53,6 @@ def _agreed(data: Path) -> bool:
         print("Nobody is there to ask: say FORCE=1 to delete without asking.")
         return False
     return input(f"Delete {data} with everything in it? Type yes: ").strip().lower() == "yes"
-
-
-def _is_held(data: Path) -> bool:
-    import fcntl
-
-    try:
-        file = os.open(data / "lock", os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
 
 
 if __name__ == "__main__":

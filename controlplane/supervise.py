@@ -131,6 +131,8 @@ class Supervisor:
         return 0
 
     def _start(self) -> None:
+        if self.env.data == environment.place_of(environment.ROOT):
+            self.log("rollcall", f"only root may enter {environment.ROOT}, so the servers' data is in {self.env.data}")
         require_free_port("PORT", self.env.host, self.env.port)
         require_free_port("CONSOLE_PORT", self.env.host, self.env.console_port)
         if not (self.env.database_url and self.env.redis_url):

@@ -22,7 +22,12 @@ from controlplane import embedded, env
 RUN_FOLDER = Path(tempfile.mkdtemp(prefix=f"rollcall-test-{os.getpid()}-"))
 EMBEDDED: list[embedded.Embedded] = []  # at most one
 WITHOUT_SERVERS = ("tests/rules", "tests/vectors", "tests/test_env", "tests/test_architecture")
-WITHOUT_DJANGO = (*WITHOUT_SERVERS, "tests/test_embedded", "tests/faults/test_supervisor")
+WITHOUT_DJANGO = (
+    *WITHOUT_SERVERS,
+    "tests/faults/test_closed_home",
+    "tests/test_embedded",
+    "tests/faults/test_supervisor",
+)
 
 
 def _clear_leftovers() -> None:

@@ -82,7 +82,9 @@ class Stack:
         return "\n".join(self.lines)
 
     def says(self, words: str, seconds: float = 20) -> bool:
-        return until(lambda: words in self.log, seconds)
+        """Whether the log came to hold the words in time, and before the end of the process."""
+        until(lambda: words in self.log or self.process.poll() is not None, seconds)
+        return until(lambda: words in self.log, 0.5)
 
     def is_up(self, seconds: float = 20) -> Stack:
         """Wait for the banner; fails with the log."""
