@@ -24,6 +24,7 @@ Connect = Callable[[], Awaitable[AsyncConnection[Any]]]
 
 CHANNELS = ("rc:ruleset", "rc:feed")
 DEADLINE = 4.0  # seconds for one look at PostgreSQL
+LATE = 1.0  # seconds that a look may take on a busy machine before its news counts as old
 LONGEST_PAUSE = 2.0  # seconds between tries while a store is away
 SAVE_PAUSE = 10.0  # seconds between two snapshots of the feed
 PAGE = 5_000
@@ -63,8 +64,9 @@ class Watcher:
     def __init__(self, env: Knobs, rulesets: Rulesets, feed: Feed, connect: Connect, redis: Any | None) -> None:
         self.on_ruleset: list[Callable[[Ruleset, Ruleset], None]] = rulesets.listeners
         self.on_feed: list[Callable[[list[FeedRow]], None]] = []
-        self.seen_at: float | None = None  # monotonic seconds of the last complete look
+        self.seen_at: float | None = None  # monotonic seconds when the last complete look began
         self.database_away = False  # whether the last look failed
+        self._looked = asyncio.Event()  # set when the look that is under way or comes next has ended, then replaced
         self._poll_seconds = env.poll_seconds
         self._feed_file = env.data / "feed.json"
         self._rulesets = rulesets
@@ -78,12 +80,25 @@ class Watcher:
 
     @property
     def behind(self) -> float | None:
-        """Seconds since the last complete look at PostgreSQL; None before the first."""
+        """Seconds since the last complete look at PostgreSQL began; None before the first."""
         return None if self.seen_at is None else time.monotonic() - self.seen_at
 
     def nudge(self) -> None:
         """Look at once."""
         self._wake.set()
+
+    async def catch_up(self, within: float) -> None:
+        """What stood in PostgreSQL a moment ago is known here, unless PostgreSQL gave no answer `within` (s).
+
+        At once, except in a process that slept or was held up: news may have come that it hasn't looked for yet.
+        """
+        try:
+            async with asyncio.timeout(within):
+                while self.behind is not None and self.behind > 2 * self._poll_seconds + LATE:
+                    self.nudge()
+                    await self._looked.wait()
+        except TimeoutError:
+            pass
 
     async def run(self) -> None:
         """Until cancelled. Starts from the disk, so that decisions are there before PostgreSQL is."""
@@ -114,6 +129,8 @@ class Watcher:
                     log.warning("watch.database_away", error=type(error).__name__)
                 self._drop()
                 pause = min(max(pause * 2, 0.1), max(LONGEST_PAUSE, self._poll_seconds))
+            self._looked.set()
+            self._looked = asyncio.Event()
             await self._save_feed()
             try:
                 async with asyncio.timeout(pause):
@@ -123,12 +140,13 @@ class Watcher:
 
     async def look(self) -> None:
         """One complete look. Raises whatever the connection raises."""
+        begun = time.monotonic()
         if self._connection is None or self._connection.closed:
             self._connection = await self._connect()
         connection = self._connection
         await self._look_at_rulesets(connection)
         await self._look_at_feed(connection)
-        self.seen_at = time.monotonic()
+        self.seen_at = begun
 
     async def _look_at_rulesets(self, connection: AsyncConnection[Any]) -> None:
         for _ in range(3):  # a refused one makes way for the next best

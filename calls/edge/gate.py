@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,13 +20,20 @@ from .tickets import Ticket
 from .tokens import Token
 
 Explain = Callable[[Decision], str]
+CatchUp = Callable[[float], Awaitable[None]]
+NEWS_SECONDS = 1.0  # how long an invite waits for PostgreSQL's news in a process that slept
 
 
 class Gate:
-    def __init__(self, rulesets: Rulesets, feed: Feed, explain: Explain) -> None:
+    def __init__(self, rulesets: Rulesets, feed: Feed, explain: Explain, catch_up: CatchUp) -> None:
         self.rulesets = rulesets
         self.feed = feed
         self.explain = explain
+        self._catch_up = catch_up
+
+    async def catch_up(self) -> None:
+        """A process that slept knows of kills and revocations again, if PostgreSQL answers."""
+        await self._catch_up(NEWS_SECONDS)
 
     def require_on(self, feature: str) -> None:
         """Raises `Stopped` while the feature is off or killed: no new calls, for anybody."""

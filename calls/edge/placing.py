@@ -165,6 +165,7 @@ class Placing:
     async def invite(self, token: Token, fields: Mapping[str, Any], request: str, started: float) -> dict[str, Any]:
         """Take the reservation when the call turns calling on, then make the callee's devices ring."""
         ticket = self._ticket(token, fields)
+        await self.gate.catch_up()
         self.gate.require_on(ticket.feature)
         self.gate.require_not_revoked(ticket)
         await self.limits.spend(INVITE, token.subscriber)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from typing import Any
 
 import pytest
 import redis
@@ -10,7 +12,7 @@ from django.utils import timezone
 
 from calls.models import CallRecord
 from rollout.models import Feature, Grant, Refusal, Reservation, Window
-from tests.journeys.signaling import BLOB, Stage, connected_call, phone, phones, rows, running_edge, until
+from tests.journeys.signaling import BLOB, Problem, Stage, connected_call, phone, phones, rows, running_edge, until
 from tests.rollout import cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -224,6 +226,31 @@ async def test_kill__ends_running_calls_and_refuses_new_ones(stage: Stage) -> No
         assert (await bob.event("ended", 2))["reason"] == "stopped"
         refused = await alice.refused("prepare", callee={"phone": stage.number("bob")})
         assert (refused["code"], refused["cause"]) == ("stopped", "killed")
+
+
+async def test_plain_call__on_an_edge_that_slept_through_a_kill__is_refused(stage: Stage) -> None:
+    from rollout.actions import features
+
+    await rows(lambda: cast.grant(stage.launch.feature, stage.launch.bob))
+    async with running_edge(stage) as edge, phones(stage, edge, "alice", "bob") as (alice, bob):
+        ready = await alice.ask("prepare", callee={"phone": stage.number("bob")})
+        look = edge.watcher._look_at_rulesets
+
+        async def slow_look(connection: Any) -> None:
+            await asyncio.sleep(0.3)
+            await look(connection)
+
+        edge.watcher._look_at_rulesets = slow_look  # type: ignore[method-assign]
+        killing = asyncio.create_task(rows(lambda: features.kill(cast.CALLS, actor=cast.OPERATOR, now=timezone.now())))
+        await asyncio.sleep(0)
+        time.sleep(2)  # the whole process stands still, but for the thread that kills
+
+        with pytest.raises(Problem) as refused:
+            await alice.invite(ready)
+        await killing
+
+    assert (refused.value.code, refused.value.body["cause"]) == ("stopped", "killed")
+    assert not [event for event in bob.seen if event["t"] == "ring"]
 
 
 @pytest.mark.parametrize(("switch", "cause"), [("killed", "killed"), ("off", "switched_off")])
