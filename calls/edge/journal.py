@@ -49,8 +49,6 @@ def as_row(call: Call, version: int, key: bytes) -> dict[str, Any]:
         "ended_at": call.ended_at,
         "setup_ms": setup,
         "window": call.window,
-        "grant": call.grant,
-        "caller_grant": call.caller_grant,
         "version": version,
     }
 

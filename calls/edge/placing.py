@@ -183,7 +183,6 @@ class Placing:
             pending=pending,
             window=window,
             grant=grant,
-            caller_grant=ticket.caller_grant,
         )
         reply = Reply(f"rc:res:{token.device}:{ticket.call}:{request}", ROUTING) if request else None
         try:

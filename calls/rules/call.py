@@ -88,8 +88,6 @@ class Call:
     reason: Reason | None = None
     cause: str | None = None
     window: str | None = None
-    grant: str | None = None
-    caller_grant: str | None = None
     caller_seen: int = 0
     callee_seen: int = 0
     ringing_at: int | None = None
@@ -133,7 +131,6 @@ class Invited:
     pending: bool = False
     window: str | None = None
     grant: Mapping[str, Any] | None = None
-    caller_grant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def _invited(event: Invited, now: int, timers: Timers) -> Step:
         legs=tuple(Leg(device) for device in event.rings), state=State.ROUTING,
         created_at=now, deadline=now + timers.route, pending=event.pending,
         activating=event.pending or event.grant is not None,
-        window=event.window, grant=str(event.grant["grant"]) if event.grant else None, caller_grant=event.caller_grant,
+        window=event.window,
     )  # fmt: skip
     rings = tuple(Tell(device, "ring", body, key=f"ring:{call.id}") for device, body in event.rings.items())
     return call, (*_grant_events(call, event.grant), *rings)
@@ -141,7 +141,7 @@ def _accepted(call: Call, now: int, timers: Timers, first: tuple[Effect, ...]) -
 def _completed(call: Call, event: Completed, now: int, timers: Timers) -> Step:
     if event.outcome not in ("granted", "already"):
         return _end(call, Reason.NOT_ACTIVATED, event.outcome, now)
-    moved = replace(call, pending=False, grant=str(event.grant["grant"]) if event.grant else call.grant)
+    moved = replace(call, pending=False)
     granted = _grant_events(moved, event.grant)
     if call.ending is not None:
         ended, effects = _end(moved, call.ending, None, now)

@@ -6,8 +6,10 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import re
 from dataclasses import replace
 from ipaddress import ip_network
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +24,7 @@ from nacl.signing import SigningKey
 
 from calls.edge import edge
 from calls.edge.forward import client_address
-from calls.edge.journal import BATCH, Journal, pseudonym
+from calls.edge.journal import BATCH, Journal, as_row, pseudonym
 from calls.edge.limits import FRAMES_BURST, FrameBudget
 from calls.edge.metrics import Metrics
 from calls.edge.placing import until_beat
@@ -233,6 +235,12 @@ def test_pseudonym__of_a_person__is_the_same_for_a_month_only() -> None:
 
 
 # The journal
+
+
+def test_row_of_the_journal__names_only_what_its_function_reads() -> None:
+    reads = (Path(edge.__file__).parents[1] / "sql" / "journal.sql").read_text()
+
+    assert [name for name in as_row(some_calls()[0], 1, KEY) if not re.search(rf"\br\.\"?{name}\b", reads)] == []
 
 
 class Notebook:
