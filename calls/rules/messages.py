@@ -99,7 +99,7 @@ REQUESTS: Mapping[str, Message] = {
             ),
             '{"call":…,"ticket":…,"expires_in":60,"callee":{"subscriber":…,"list":…,"signature":…,"devices":[…]},'
             '"ice_servers":[…],"profile":{…},"ring_seconds":45}',
-            CANNOT,
+            ("phone_invalid", *CANNOT),
         ),
         Message(
             "invite",
@@ -108,13 +108,19 @@ REQUESTS: Mapping[str, Message] = {
             '{"state":"routing"}',
             (*CANNOT, "bad_ticket", "ticket_expired", "ticket_spent", "glare"),
         ),
-        Message("ringing", "This device rings.", (CALL,), '{"state":"ringing"}', ("out_of_state", "call_unknown")),
+        Message(
+            "ringing",
+            "This device rings.",
+            (CALL,),
+            '{"state":"ringing"}',
+            ("out_of_state", "call_over", "call_unknown"),
+        ),
         Message(
             "accept",
             "The user answers. On an activating call the grant is made before the answer is.",
             (CALL, Field("blob", Kind.BLOB, "Noise message 2: the offer")),
             '{"state":"accepted"}',
-            ("call_over", "call_unknown", "try_again"),
+            ("out_of_state", "call_over", "call_unknown", "try_again"),
         ),
         Message(
             "decline",
@@ -123,13 +129,15 @@ REQUESTS: Mapping[str, Message] = {
             '{"state":"ended"}',
             ("out_of_state", "call_unknown"),
         ),
-        Message("busy", "This device is in another call.", (CALL,), '{"state":"ended"}', ("out_of_state",)),
+        Message(
+            "busy", "This device is in another call.", (CALL,), '{"state":"ended"}', ("out_of_state", "call_unknown")
+        ),
         Message(
             "cancel",
             "The caller gives up before an answer. If an accept was first, `too_late` says so.",
             (CALL,),
             '{"state":"ended","reason":"cancelled"}',
-            ("too_late", "call_unknown"),
+            ("out_of_state", "too_late", "call_unknown"),
         ),
         Message(
             "end",
@@ -143,15 +151,21 @@ REQUESTS: Mapping[str, Message] = {
             "A sealed message (answer, candidates, renegotiation) for the other end of an answered call.",
             (CALL, Field("blob", Kind.BLOB, "counter and ciphertext")),
             "{}",
-            ("out_of_state", "call_unknown"),
+            ("out_of_state", "call_over", "call_unknown"),
         ),
-        Message("connected", "Media flows at this end.", (CALL,), '{"state":"accepted"}', ("out_of_state",)),
+        Message(
+            "connected",
+            "Media flows at this end. Once both ends have said so, the answer is `connected`.",
+            (CALL,),
+            '{"state":"accepted"}',
+            ("out_of_state", "call_over", "call_unknown"),
+        ),
         Message(
             "alive",
             "Sent every 30 s of a running call. With its ticket it brings back a record that the server lost.",
             (CALL, Field("ticket", Kind.TICKET, "from `prepare` or from the ring event", required=False)),
             '{"state":"connected"}',
-            ("call_over", "call_unknown"),
+            ("bad_ticket", "out_of_state", "call_over", "call_unknown"),
         ),
     )
 }

@@ -23,6 +23,7 @@ CLOSE_CODES = {
 }
 REFUSALS = {
     "bad_input": "a field can't be read; `path` says which",
+    "phone_invalid": "what should be a number is none; `cause` says why",
     "not_authenticated": "the token is missing, wrong, expired or revoked",
     "rate_limited": "too often; `retry_after` says when to try again (s)",
     "try_again": "a store is away; `retry_after` says when to try again (s)",

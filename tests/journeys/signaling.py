@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from calls.edge.app import build
 from calls.edge.edge import Edge
+from calls.rules.messages import REQUESTS
 from controlplane import env
 from controlplane.accounts.actions.tokens import mint
 from controlplane.accounts.models import Device, DeviceList, Subscriber
@@ -29,6 +30,7 @@ from tests import builders
 from tests.rollout import cast
 
 T = TypeVar("T")
+ALWAYS = ("bad_input", "rate_limited", "try_again")  # said of any request
 BLOB = base64.urlsafe_b64encode(b"sealed" * 40).rstrip(b"=").decode()
 LIST = {"list": "bGlzdA", "signature": "c2ln"}
 
@@ -185,12 +187,15 @@ class Phone:
         return frame["ok"]
 
     async def refused(self, t: str, **body: Any) -> dict[str, Any]:
-        """The problem that this request is refused with."""
+        """The problem that this request is refused with, which the protocol's page must name."""
         try:
             answer = await self.ask(t, **body)
         except Problem as problem:
-            return problem.body
-        raise AssertionError(f"{t} was not refused: {answer}")
+            told = problem.body
+        else:
+            raise AssertionError(f"{t} was not refused: {answer}")
+        assert t not in REQUESTS or told["code"] in (*REQUESTS[t].refusals, *ALWAYS), told
+        return told
 
     async def event(self, t: str, seconds: float = 5) -> dict[str, Any]:
         """The next event of this type; others that come before it are passed over."""

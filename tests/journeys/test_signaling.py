@@ -32,8 +32,7 @@ async def test_call__to_somebody_not_enabled__turns_calling_on_and_connects(stag
         grant = await bob.event("grant", 1)
         await alice.ask("relay", call=call, blob=BLOB)
         relayed = await bob.event("relay")
-        await alice.ask("connected", call=call)
-        await bob.ask("connected", call=call)
+        linked = [await each.ask("connected", call=call) for each in (alice, bob)]
         await alice.event("connected")
         await alice.ask("alive", call=call)
         await bob.ask("end", call=call, reason="hangup")
@@ -45,6 +44,7 @@ async def test_call__to_somebody_not_enabled__turns_calling_on_and_connects(stag
         assert ring["from"]["phone"] == stage.number("alice")
         assert ringing["device"] == answer["device"] == bob.device
         assert accepted == {"state": "accepted"}
+        assert linked == [{"state": "accepted"}, {"state": "connected"}]
         assert (grant["feature"], grant["source"]) == ("voice-calls", "invite")
         assert relayed["blob"] == BLOB
         assert (ended["reason"], ended["words"]) == ("hangup", "The call ended.")
