@@ -1,8 +1,9 @@
-"""The called person as one query read them: each listed device as a party to decide about, and the signed list."""
+"""The two people of a call as one query read them: their signed lists, and each device of the called one as a party."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,22 +17,43 @@ from rollout.rules.decision import Party
 
 
 @dataclass(frozen=True, slots=True)
-class Callee:
-    """`list` and `signature` are in base64url; `parties` holds the live devices that stand in the signed list."""
+class Listed:
+    """A signed device list that stands: its bytes and signature in base64url, and the ids of its devices."""
 
-    parties: Mapping[str, Party]
     list: str = ""
     signature: str = ""
+    devices: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """`parties` holds the live devices that stand in the signed list."""
+
+    parties: Mapping[str, Party]
+    listed: Listed
+
+
+def read_listed(raw: Mapping[str, str] | None) -> Listed:
+    """What `calls_device_list` gave; empty before the first list."""
+    if raw is None:
+        return Listed()
+    body = base64.b64decode(raw["body"])
+    devices = frozenset(str(device["id"]) for device in orjson.loads(body)["devices"])
+    return Listed(_b64url(body), _b64url(base64.b64decode(raw["signature"])), devices)
+
+
+def fingerprint(list: str, signature: str) -> str:
+    """What a ticket says of the caller's list: equal for the same list with the same signature, in base64url."""
+    return hashlib.sha256(f"{list}.{signature}".encode()).hexdigest()
 
 
 def read_callee(raw: Mapping[str, Any] | None) -> Callee:
     """What `calls_party` gave; nobody, and somebody without a signed list, have no device to call."""
-    if raw is None or raw["list"] is None:
-        return Callee({})
-    body, signature = base64.b64decode(raw["list"]["body"]), base64.b64decode(raw["list"]["signature"])
-    listed = {str(device["id"]) for device in orjson.loads(body)["devices"]}
-    parties = {device["id"]: _party(raw, device) for device in raw["devices"] if device["id"] in listed}
-    return Callee(parties, _b64url(body), _b64url(signature))
+    if raw is None:
+        return Callee({}, Listed())
+    listed = read_listed(raw["list"])
+    parties = {device["id"]: _party(raw, device) for device in raw["devices"] if device["id"] in listed.devices}
+    return Callee(parties, listed)
 
 
 def _party(raw: Mapping[str, Any], device: Mapping[str, Any]) -> Party:

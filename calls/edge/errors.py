@@ -28,6 +28,12 @@ class NotEnabled(Refusal):
     title = "You don't have calling"
 
 
+class DeviceListSuperseded(Refusal):
+    code = "device_list_superseded"
+    status = 409
+    title = "This is not the device list that stands"
+
+
 class Stopped(Refusal):
     code = "stopped"
     status = 403

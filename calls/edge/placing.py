@@ -20,16 +20,17 @@ from calls.rules.news import grant_event
 from calls.rules.profile import for_network
 from calls.rules.reach import Reach, Shown, judge
 from calls.turn import ice_servers
+from controlplane.accounts.errors import DeviceNotListed
 from controlplane.accounts.rules.phone import parse_phone
 from controlplane.env import Env
 from controlplane.keys import Keys
-from controlplane.refusal import BadInput, Refusal, TryAgain
+from controlplane.refusal import BadInput, NotAuthenticated, Refusal, TryAgain
 from rollout.rules.decision import Decision
 from rollout.rules.invite import CALLEE_ONLY, Outcome
 
 from .arbiter import Arbiter
-from .callee import Callee, read_callee
-from .errors import CannotBeCalledNow, Glare, Stopped
+from .callee import Callee, Listed, fingerprint, read_callee, read_listed
+from .errors import CannotBeCalledNow, DeviceListSuperseded, Glare, Stopped
 from .gate import Gate
 from .limits import INVITE, PREPARE, Limits
 from .store import Reply, StoreAway
@@ -76,11 +77,13 @@ class Placing:
         phone_hash, subscriber, country = self._callee(fields["callee"])
         mine = self.gate.own_decision(token, feature)
         row = await self.arbiter.database.row(
-            "SELECT calls_prepare(%s, %s, %s, %s, %s)", (feature, token.subscriber, phone_hash, subscriber, country)
+            "SELECT calls_prepare(%s, %s, %s, %s, %s, %s)",
+            (feature, token.subscriber, token.device, phone_hash, subscriber, country),
         )
         read = row[0] if row else None
         if read is None:
             raise TryAgain
+        mine_listed = _speaks_for_account(token, read["caller"])
         self.gate.require_on_by(read, feature)
         caller_grant = self.gate.require_enabled(token, feature, mine, read)
         callee = read_callee(read["callee"])
@@ -88,7 +91,7 @@ class Placing:
         if reach.outcome != Outcome.OK:
             self.arbiter.spawn(self._record_refusal(token, feature, reach, read, phone_hash))
             raise await self._not_before_floor(reach.shown, started)
-        return self._prepared(token, media, reach, read, caller_grant, callee)
+        return self._prepared(token, media, reach, read, caller_grant, mine_listed, callee)
 
     def _prepared(
         self,
@@ -97,6 +100,7 @@ class Placing:
         reach: Reach,
         read: Mapping[str, Any],
         caller_grant: str | None,
+        mine: Listed,
         found: Callee,
     ) -> dict[str, Any]:
         callee, call, now = read["callee"], str(uuid.uuid4()), self.arbiter.clock()
@@ -107,7 +111,8 @@ class Placing:
             area=callee["area"] or "unknown",
             caller=token.subscriber,
             caller_device=token.device,
-            phone=self.keys.unseal_phone(base64.b64decode(read["caller_phone_sealed"])),
+            phone=self.keys.unseal_phone(base64.b64decode(read["caller"]["phone_sealed"])),
+            caller_list=fingerprint(mine.list, mine.signature),
             callee=callee["id"],
             devices=reach.devices,
             activates=reach.activates,
@@ -122,8 +127,8 @@ class Placing:
             "expires_in": TICKET_MS // 1000,
             "callee": {
                 "subscriber": callee["id"],
-                "list": found.list,
-                "signature": found.signature,
+                "list": found.listed.list,
+                "signature": found.listed.signature,
                 "devices": list(reach.devices),
             },
             "ice_servers": self.ice_servers(call, token.device),
@@ -231,6 +236,8 @@ class Placing:
             raise BadTicket("The ticket belongs to another device: ask for a new one with prepare.")
         if self.arbiter.clock() - ticket.made_at > TICKET_MS:
             raise TicketExpired("Ask for a new ticket with prepare.")
+        if fingerprint(fields["list"], fields["signature"]) != ticket.caller_list:
+            raise DeviceListSuperseded("Send your device list as it stands: GET /v1/device-list gives it.")
         for device in fields["blobs"]:
             if device not in ticket.devices:
                 raise BadInput("Only the devices that prepare named can be called.", path=f"/blobs/{device}")
@@ -302,3 +309,14 @@ class Placing:
             device=device,
             now=int(time.time()),
         )
+
+
+def _speaks_for_account(token: Token, caller: Mapping[str, Any] | None) -> Listed:
+    """The caller's list as it stands. Raises `NotAuthenticated` for a device that has ended, by PostgreSQL's word,
+    and `DeviceNotListed` for one that the account's key hasn't signed."""
+    if caller is None:
+        raise NotAuthenticated("This device was signed out: register again.")
+    listed = read_listed(caller["list"])
+    if token.device not in listed.devices:
+        raise DeviceNotListed("Publish a device list that holds this device, then call again.")
+    return listed

@@ -39,7 +39,7 @@ class TicketSpent(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """`window` is what refusals say about the window: {"state", "closes_at"?}."""
+    """`caller_list` is the fingerprint of the caller's device list; `window` what refusals say of the window."""
 
     FORMAT: ClassVar[int] = 1
     call: str
@@ -49,6 +49,7 @@ class Ticket:
     caller: str
     caller_device: str
     phone: str
+    caller_list: str
     callee: str
     devices: tuple[str, ...]
     activates: bool

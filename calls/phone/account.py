@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -80,11 +81,11 @@ class Account:
         """Sign in with a number: the code comes with a demonstration's answer, otherwise from `code(seconds)`."""
         asked = await self.ask("POST", "/v1/registration", {"phone": phone}, signed=False)
         answer = asked.get("demonstration_code") or await code(int(asked.get("expires_in", 600)))
-        keys = self.identity.keys
+        keys, device_id = self.identity.keys, str(uuid.uuid4())  # an id registers once, also of the same phone
         body: dict[str, Any] = {
             "challenge": asked["challenge"],
             "code": answer,
-            "device": {"id": self.identity.device, **device},
+            "device": {"id": device_id, **device},
             "keys": {"ed25519": b64(keys.device_public), "x25519": b64(keys.exchange.public)},
         }
         if carrier:

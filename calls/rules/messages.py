@@ -99,14 +99,14 @@ REQUESTS: Mapping[str, Message] = {
             ),
             '{"call":…,"ticket":…,"expires_in":60,"callee":{"subscriber":…,"list":…,"signature":…,"devices":[…]},'
             '"ice_servers":[…],"profile":{…},"ring_seconds":45}',
-            ("phone_invalid", *CANNOT),
+            ("phone_invalid", "device_not_listed", *CANNOT),
         ),
         Message(
             "invite",
             "Ring the callee's devices, each with a sealed blob of its own.",
             (CALL, TICKET, Field("blobs", Kind.BLOBS, "Noise message 1 for each device"), LIST, SIGNATURE),
             '{"state":"routing"}',
-            (*CANNOT, "bad_ticket", "ticket_expired", "ticket_spent", "glare"),
+            (*CANNOT, "device_list_superseded", "bad_ticket", "ticket_expired", "ticket_spent", "glare"),
         ),
         Message(
             "ringing",

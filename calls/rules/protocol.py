@@ -34,6 +34,8 @@ REFUSALS = {
         '{"state": "open", "closed" or "none", "closes_at"?: ms}, `invite` (what stands in the caller\'s own way, or '
         "`ok`), `retry_at` (ms or null); not before 60 ms"
     ),
+    "device_not_listed": "this device doesn't stand on the caller's signed device list: publish one that holds it",
+    "device_list_superseded": "the caller's device list was followed by another: read it again",
     "bad_ticket": "not a ticket of this call and device",
     "ticket_expired": "the ticket is older than 60 s",
     "ticket_spent": "the call was placed already",

@@ -12,10 +12,7 @@ LANGUAGE sql STABLE AS $$
                 'id', d.id, 'platform', d.platform, 'app_version', d.app_version, 'os_version', d.os_version,
                 'device_class', d.device_class, 'label', d.label) ORDER BY d.seen_at DESC, d.id)
             FROM accounts_device d WHERE d.subscriber_id = s.id AND d.revoked_at IS NULL), '[]'),
-        'list', (
-            SELECT jsonb_build_object('epoch', l.epoch, 'body', encode(l.body, 'base64'),
-                'signature', encode(l.signature, 'base64'))
-            FROM accounts_devicelist l WHERE l.subscriber_id = s.id ORDER BY l.epoch DESC LIMIT 1),
+        'list', calls_device_list(s.id),
         'grants', coalesce((
             SELECT jsonb_object_agg(f.key, jsonb_build_object('id', g.id, 'src', g.source, 'depth', g.depth,
                 'at', floor(extract(epoch FROM g.granted_at))::bigint, 'root', coalesce(g.root, g.id),

@@ -50,7 +50,7 @@ class CodeLimit(TooMany):
 
 
 class DeviceRefused(Refusal):
-    """The same for a device id that is somebody else's and for one that was revoked."""
+    """The same for a device id that is somebody else's and for one's own: each registration draws a new one."""
 
     code = "device_refused"
     status = 409
@@ -83,6 +83,14 @@ class DeviceListRefused(Refusal):
 
     code = "device_list_refused"
     title = "The device list was not accepted"
+
+
+class DeviceNotListed(Refusal):
+    """Only devices on the signed list that stands speak for an account."""
+
+    code = "device_not_listed"
+    status = 403
+    title = "This device is not on the device list"
 
 
 class DeviceListStale(Refusal):

@@ -56,7 +56,7 @@ class RegistrationView(OpenView):
 class VerifyView(OpenView):
     @extend_schema(request=bodies.VerifyBody, responses=bodies.SessionAnswer, operation_id="verify")
     def post(self, request: Request) -> Response:
-        """Signs the phone in with the code: as the number's subscriber, or as a new one."""
+        """Signs the phone in with the code: as the number's subscriber, or as a new one. Other phones of it end."""
         body = bodies.VerifyBody(data=request.data)
         body.is_valid(raise_exception=True)
         session = registration.verify(
@@ -99,11 +99,10 @@ class DeviceListView(PhoneView):
 
     @extend_schema(request=bodies.DeviceListBody, responses=bodies.EpochAnswer, operation_id="put_device_list")
     def put(self, request: Request) -> Response:
-        """Stores the next signed device list."""
+        """Stores the next signed device list. Only a device on the list that stands may change it."""
         sent = _read(bodies.DeviceListBody, request)
-        owner = _me(request).subscriber_id
         now = timezone.now()
-        epoch = devices.put_device_list(sent["list"], signature=sent["signature"], subscriber_id=owner, now=now)
+        epoch = devices.put_device_list(sent["list"], signature=sent["signature"], device=_me(request), now=now)
         return _fresh({"epoch": epoch})
 
 

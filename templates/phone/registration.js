@@ -88,15 +88,18 @@ export class Identity {
 
   async confirmCode({ challenge, code, phone, carrier }) {
     const { language, ...device } = describeThisBrowser();
+    const id = crypto.randomUUID(); // an id registers once, also of the same browser
     const answer = await ask("POST", "/v1/registration/verify", {
       body: {
         challenge,
         code,
-        device: { id: this.keys.device, ...device, language },
+        device: { id, ...device, language },
         ...(carrier ? { carrier } : {}),
         keys: { ed25519: toB64(this.keys.signing.publicBytes), x25519: toB64(this.keys.exchange.publicBytes) },
       },
     });
+    this.keys = { ...this.keys, device: id };
+    await this.store.put("kept", "keys", this.keys);
     await this.#keep(answer, phone);
     await this.publishList();
   }
@@ -151,7 +154,7 @@ export class Identity {
 
   /** Publishes this account's device list unless the server has it. Another device may have gone ahead: then follow it. */
   async publishList() {
-    if (this.list?.read.subscriber === this.session.subscriber) return;
+    if (this.list?.read.subscriber === this.session.subscriber && this.list.read.devices.has(this.keys.device)) return;
     try {
       await this.#publish({ epoch: 1, previous: null });
     } catch (problem) {

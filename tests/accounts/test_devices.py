@@ -12,7 +12,7 @@ import structlog.testing
 from nacl.signing import SigningKey
 
 from controlplane.accounts.actions.devices import current_list, put_device_list, revoke_device
-from controlplane.accounts.errors import DeviceListRefused, DeviceListStale
+from controlplane.accounts.errors import DeviceListRefused, DeviceListStale, DeviceNotListed
 from controlplane.accounts.models import Device, DeviceList, Subscriber
 from controlplane.accounts.rules.device_list import SIGNED_AS
 from tests import builders
@@ -45,9 +45,8 @@ def list_of(
     return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
-def put(subscriber: Subscriber, body: bytes, *, key: SigningKey = KEY) -> int:
-    signature = key.sign(SIGNED_AS + body).signature
-    return put_device_list(body, signature=signature, subscriber_id=subscriber.id, now=NOON)
+def put(device: Device, body: bytes, *, key: SigningKey = KEY) -> int:
+    return put_device_list(body, signature=key.sign(SIGNED_AS + body).signature, device=device, now=NOON)
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def test_lists__each_following_the_last__are_stored_in_their_bytes(alice: Subscr
     first = list_of(alice, phone)
     second = list_of(alice, phone, tablet, epoch=2, previous=first)
 
-    assert (put(alice, first), put(alice, second)) == (1, 2)
+    assert (put(phone, first), put(phone, second)) == (1, 2)
 
     assert [bytes(row.body) for row in DeviceList.objects.order_by("epoch")] == [first, second]
     row = current_list(alice.id)
@@ -69,9 +68,10 @@ def test_lists__each_following_the_last__are_stored_in_their_bytes(alice: Subscr
 
 
 def test_list__sent_again__is_answered_the_same_and_stored_once(alice: Subscriber) -> None:
-    body = list_of(alice, builders.device(alice))
+    phone = builders.device(alice)
+    body = list_of(alice, phone)
 
-    assert (put(alice, body), put(alice, body)) == (1, 1)
+    assert (put(phone, body), put(phone, body)) == (1, 1)
 
     assert DeviceList.objects.count() == 1
 
@@ -79,10 +79,10 @@ def test_list__sent_again__is_answered_the_same_and_stored_once(alice: Subscribe
 def test_list__that_does_not_follow__is_refused_and_says_what_to_follow(alice: Subscriber) -> None:
     phone = builders.device(alice)
     first = list_of(alice, phone)
-    put(alice, first)
+    put(phone, first)
 
     with pytest.raises(DeviceListStale) as refused:
-        put(alice, list_of(alice, phone, epoch=3, previous=first))
+        put(phone, list_of(alice, phone, epoch=3, previous=first))
 
     assert refused.value.extra == {"epoch": 1, "previous": b64(hashlib.sha256(first).digest())}
 
@@ -95,25 +95,41 @@ def test_list__with_a_device_that_is_not_ones_own__is_refused(alice: Subscriber,
         revoke_device(other.id, now=NOON)
 
     with pytest.raises(DeviceListRefused):
-        put(alice, list_of(alice, phone, other))
+        put(phone, list_of(alice, phone, other))
 
-    assert put(alice, list_of(alice, phone)) == 1
+    assert put(phone, list_of(alice, phone)) == 1
 
 
-def test_account_key__when_changed__is_taken_and_recorded(alice: Subscriber) -> None:
-    phone = builders.device(alice)
+def test_account_key__of_who_registers_anew__is_taken_and_recorded(alice: Subscriber) -> None:
+    phone, second = builders.device(alice), builders.device(alice)
     first = list_of(alice, phone)
-    put(alice, first)
+    put(phone, first)
+    following = list_of(alice, second, epoch=2, previous=first, key=NEW_KEY)
 
+    with pytest.raises(DeviceNotListed):
+        put(second, following, key=NEW_KEY)
+    revoke_device(phone.id, now=NOON)
     with structlog.testing.capture_logs() as logged:
-        epoch = put(alice, list_of(alice, phone, epoch=2, previous=first, key=NEW_KEY), key=NEW_KEY)
+        epoch = put(second, following, key=NEW_KEY)
 
     assert epoch == 2
     assert [event["event"] for event in logged] == ["account_key.changed"]
 
 
+def test_list__by_another_account_key_while_its_devices_stand__is_refused(alice: Subscriber) -> None:
+    phone = builders.device(alice)
+    first = list_of(alice, phone)
+    put(phone, first)
+
+    with pytest.raises(DeviceListRefused):
+        put(phone, list_of(alice, phone, epoch=2, previous=first, key=NEW_KEY), key=NEW_KEY)
+
+    assert DeviceList.objects.count() == 1
+
+
 def test_lists__of_two_people__have_chains_of_their_own(alice: Subscriber) -> None:
     bob: Any = builders.subscriber(name="Bob")
 
-    assert put(alice, list_of(alice, builders.device(alice))) == 1
-    assert put(bob, list_of(bob, builders.device(bob))) == 1
+    phones = [builders.device(alice), builders.device(bob)]
+
+    assert [put(phone, list_of(phone.subscriber, phone)) for phone in phones] == [1, 1]

@@ -14,12 +14,20 @@ from django.test.utils import CaptureQueriesContext
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
-from controlplane.accounts.actions import registration
+from controlplane.accounts.actions import registration, tokens
 from controlplane.accounts.actions.devices import NewDevice, revoke_device
 from controlplane.accounts.actions.registration import Challenge
 from controlplane.accounts.actions.tokens import Session
-from controlplane.accounts.errors import CodeLimit, CodeRefused, CodesPaused, DeviceRefused, PhoneNotServed
+from controlplane.accounts.errors import (
+    CodeLimit,
+    CodeRefused,
+    CodesPaused,
+    DeviceRefused,
+    PhoneNotServed,
+    RefreshRefused,
+)
 from controlplane.accounts.models import Device, LimitUse, OneTimeCode, RefreshToken, Subscriber
+from controlplane.outbox.models import Outbox
 from tests import builders
 from tests.builders import NOON
 
@@ -176,11 +184,11 @@ def test_refusals__whatever_their_cause__say_the_same() -> None:
     assert len(said) == 1
 
 
-@pytest.mark.parametrize("revoked", [False, True])
-def test_device_id__of_somebody_else_or_revoked__is_refused_and_the_code_stays_good(revoked: bool) -> None:
-    owner = builders.subscriber(phone=ALICE if revoked else BOB)
+@pytest.mark.parametrize("whose", ["somebody else's", "one's own", "revoked"])
+def test_device_id__that_was_used__is_refused_and_the_code_stays_good(whose: str) -> None:
+    owner = builders.subscriber(phone=BOB if whose == "somebody else's" else ALICE)
     taken = builders.device(owner)
-    if revoked:
+    if whose == "revoked":
         revoke_device(taken.id, now=NOON)
     challenge = begin(ALICE)
 
@@ -189,17 +197,26 @@ def test_device_id__of_somebody_else_or_revoked__is_refused_and_the_code_stays_g
 
     taken.refresh_from_db()
     assert taken.subscriber_id == owner.id
+    assert (taken.revoked_at is None) == (whose != "revoked")
     assert verify(challenge)
 
 
-def test_device_id__of_ones_own__is_the_same_device_again_and_ends_its_old_tokens() -> None:
-    first = verify(begin(), device=(device := new_device(app_version="2.11.1")))
+def test_number__registered_anew__ends_every_other_device_and_nobody_elses() -> None:
+    first = verify(begin(), device=new_device(push_service="fcm", push_token="secret-push-token"))
+    stranger = verify(begin(BOB))
 
-    second = verify(begin(), device=replace(device, app_version="2.12.0"), after=2)
+    second = verify(begin(), after=2)
 
-    assert (first.subscriber, first.device) == (second.subscriber, second.device)
-    assert Device.objects.get().app_version == "2.12.0"
-    assert RefreshToken.objects.filter(revoked_at__isnull=True).count() == 1
+    assert first.subscriber == second.subscriber
+    assert {device.id for device in Device.objects.live()} == {second.device, stranger.device}
+    ended = Device.objects.get(id=first.device)
+    assert (ended.revoked_at, ended.push_token_sealed) == (NOON + timedelta(seconds=2), None)
+    alive = RefreshToken.objects.filter(revoked_at__isnull=True)
+    assert {token.device_id for token in alive} == {second.device, stranger.device}
+    told = Outbox.objects.get(kind="device.revoked")
+    assert told.payload == {"subscriber": str(first.subscriber), "device": str(first.device)}
+    with pytest.raises(RefreshRefused):
+        tokens.refresh(first.refresh_token, claims=lambda device: {}, now=NOON + timedelta(seconds=3))
 
 
 def test_push_token__is_stored_sealed(settings: Any) -> None:

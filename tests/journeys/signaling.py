@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import secrets
 import uuid
@@ -18,9 +17,13 @@ from aiohttp.test_utils import unused_port
 from django.conf import settings
 from django.db import connections
 from django.utils import timezone
+from nacl.signing import SigningKey
 
 from calls.edge.app import build
 from calls.edge.edge import Edge
+from calls.rules import devices
+from calls.rules.blob import b64
+from calls.rules.devices import DeviceKeys
 from calls.rules.messages import REQUESTS
 from controlplane import env
 from controlplane.accounts.actions.tokens import mint
@@ -31,8 +34,8 @@ from tests.rollout import cast
 
 T = TypeVar("T")
 ALWAYS = ("bad_input", "rate_limited", "try_again")  # said of any request
-BLOB = base64.urlsafe_b64encode(b"sealed" * 40).rstrip(b"=").decode()
-LIST = {"list": "bGlzdA", "signature": "c2ln"}
+BLOB = b64(b"sealed" * 40)
+ACCOUNT = b"k" * 32  # every account's key: whose it is matters to phones only
 
 
 @dataclass
@@ -51,9 +54,23 @@ class Stage:
 
 def add_phone(person: Subscriber, **fields: Any) -> Device:
     device = builders.device(person, **fields)
-    body = json.dumps({"devices": [{"id": str(device.id)}], "epoch": 1}).encode()
-    DeviceList.objects.create(subscriber=person, epoch=1, body=body, signature=b"s" * 64, account_key=b"k" * 32)
+    body, signature = _first_list(device)
+    key = bytes(SigningKey(ACCOUNT).verify_key)
+    DeviceList.objects.create(subscriber=person, epoch=1, body=body, signature=signature, account_key=key)
     return device
+
+
+def _first_list(device: Device) -> tuple[bytes, bytes]:
+    own = DeviceKeys(str(device.id), bytes(device.ed25519), bytes(device.x25519))
+    key = bytes(SigningKey(ACCOUNT).verify_key)
+    body = devices.DeviceList(str(device.subscriber_id), key, 1, b"", (own,)).as_bytes()
+    return body, devices.sign(body, ACCOUNT)
+
+
+def own_list(device: Device) -> dict[str, str]:
+    """The list of a phone that `add_phone` made, as `invite` sends it."""
+    body, signature = _first_list(device)
+    return {"list": b64(body), "signature": b64(signature)}
 
 
 def token_of(device: Device, *, grant: Any = None) -> str:
@@ -68,12 +85,10 @@ def token_of(device: Device, *, grant: Any = None) -> str:
 def build_stage(environment: Mapping[str, str], folder: Path, **of_window: Any) -> Stage:
     launch = cast.launch(**of_window)
     people = {name: getattr(launch, name) for name in ("alice", "bob", "carol", "dave")}
-    devices = {name: add_phone(person) for name, person in people.items()}
-    tokens = {
-        name: token_of(device, grant=launch.root if name == "alice" else None) for name, device in devices.items()
-    }
+    made = {name: add_phone(person) for name, person in people.items()}
+    tokens = {name: token_of(device, grant=launch.root if name == "alice" else None) for name, device in made.items()}
     rulesets.publish(cast.OPERATOR, timezone.now())
-    return Stage(launch, devices, tokens, dict(environment), folder)
+    return Stage(launch, made, tokens, dict(environment), folder)
 
 
 async def rows(work: Callable[[], T]) -> T:
@@ -131,6 +146,7 @@ class Phone:
     token: str
     device: str
     session: ClientSession
+    listed: dict[str, str] = field(default_factory=dict)
     socket: ClientWebSocketResponse | None = None
     welcome: dict[str, Any] = field(default_factory=dict)
     bye: dict[str, Any] | None = None
@@ -213,7 +229,8 @@ class Phone:
 
     async def invite(self, ready: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         blobs = dict.fromkeys(ready["callee"]["devices"], BLOB)
-        return await self.ask("invite", call=ready["call"], ticket=ready["ticket"], blobs=blobs, **LIST, **more)
+        body = {"call": ready["call"], "ticket": ready["ticket"], "blobs": blobs, **self.listed}
+        return await self.ask("invite", **body, **more)
 
     async def closed(self, seconds: float = 5) -> int | None:
         """The close code of the socket."""
@@ -244,7 +261,9 @@ async def phones(stage: Stage, edge: Edge, *names: str) -> AsyncIterator[list[Ph
 
 
 def phone(stage: Stage, edge: Edge, name: str, session: ClientSession) -> Phone:
-    return Phone(f"http://127.0.0.1:{edge.env.port}", stage.tokens[name], str(stage.devices[name].id), session)
+    device = stage.devices[name]
+    url = f"http://127.0.0.1:{edge.env.port}"
+    return Phone(url, stage.tokens[name], str(device.id), session, own_list(device))
 
 
 async def connected_call(caller: Phone, callee: Phone, number: str) -> str:

@@ -27,6 +27,7 @@ from tests.journeys.signaling import (
     Problem,
     Stage,
     connected_call,
+    own_list,
     phone,
     phones,
     rows,
@@ -378,7 +379,8 @@ async def test_edge_killed__while_it_rings__phones_come_back_and_the_same_two_ca
         raise AssertionError("the edge did not start")
 
     def a_phone(name: str, session: ClientSession) -> Phone:
-        return Phone(f"http://127.0.0.1:{port}", stage.tokens[name], str(stage.devices[name].id), session)
+        device = stage.devices[name]
+        return Phone(f"http://127.0.0.1:{port}", stage.tokens[name], str(device.id), session, own_list(device))
 
     process = await start()
     try:

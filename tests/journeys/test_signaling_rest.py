@@ -13,7 +13,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import unused_port
 
 from calls.edge.edge import Edge
-from tests.journeys.signaling import BLOB, LIST, Stage, phones, running_edge, until
+from tests.journeys.signaling import BLOB, Stage, own_list, phones, running_edge, until
 from tests.rollout import cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -87,7 +87,7 @@ async def test_call__placed_over_rest__is_as_one_over_a_socket(stage: Stage) -> 
         _, ready, _ = await alice.ask("POST", "/v1/calls/prepare", {"callee": {"phone": stage.number("bob")}})
         body = {
             "call": ready["call"], "ticket": ready["ticket"], "blobs": dict.fromkeys(ready["callee"]["devices"], BLOB),
-            **LIST,
+            **own_list(stage.devices["alice"]),
         }  # fmt: skip
         placed = [await alice.ask("POST", "/v1/calls", body, **{"Idempotency-Key": "k1"}) for _ in range(2)]
         again = await alice.ask("POST", "/v1/calls", body)

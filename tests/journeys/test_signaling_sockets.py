@@ -11,10 +11,21 @@ import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
 
 from calls.edge import limits, watch
-from tests.journeys.signaling import BLOB, LIST, Phone, Stage, connected_call, phone, phones, rows, running_edge, until
+from tests.journeys.signaling import (
+    BLOB,
+    Phone,
+    Stage,
+    connected_call,
+    phone,
+    phones,
+    rows,
+    running_edge,
+    until,
+)
 from tests.rollout import cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
+LIST = {"list": "bGlzdA", "signature": "c2ln"}
 
 
 @pytest.fixture
@@ -161,7 +172,7 @@ async def test_ticket__of_another_device_call_or_time__is_refused(enabled: Stage
     async with running_edge(enabled) as edge, phones(enabled, edge, "alice", "bob") as (alice, bob):
         ready = await alice.ask("prepare", callee={"phone": enabled.number("bob")})
         blobs = dict.fromkeys(ready["callee"]["devices"], BLOB)
-        whole = {"call": ready["call"], "ticket": ready["ticket"], "blobs": blobs, **LIST}
+        whole = {"call": ready["call"], "ticket": ready["ticket"], "blobs": blobs, **alice.listed}
 
         stolen = await bob.refused("invite", **whole)
         other_call = await alice.refused("invite", **{**whole, "call": str(uuid.uuid4())})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -27,9 +27,9 @@ ALICE = "+493090182000"
 LATER = NOON + timedelta(minutes=5)
 
 
-def guess(challenge: Challenge, code: str, *, device: UUID | None = None, now: datetime = NOON) -> Session:
+def guess(challenge: Challenge, code: str, *, now: datetime = NOON) -> Session:
     described = NewDevice(
-        id=device or uuid4(),
+        id=uuid4(),
         platform="android",
         app_version="2.11.500",
         os_version="",
@@ -73,6 +73,8 @@ def test_two_codes__of_one_new_number_at_once__make_one_subscriber() -> None:
 
     assert [type(outcome) for outcome in outcomes] == [Session] * 6
     assert Subscriber.objects.count() == 1
+    assert Device.objects.live().count() == 1
+    assert live_tokens() == 1
 
 
 def test_sixteen_sends__at_once__keep_to_one_in_thirty_seconds(settings: Any) -> None:
@@ -169,7 +171,7 @@ def while_a_refresh_decides(token: str, act: Callable[[], Any], monkeypatch: pyt
     return at_once(2, lambda i: second() if i else tokens.refresh(token, claims=lambda _: {}, now=LATER))
 
 
-def test_signing_in_again__while_the_old_session_refreshes__leaves_only_the_new_one(
+def test_number__registered_anew_while_the_old_phone_refreshes__leaves_only_the_new_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     device = builders.device(builders.subscriber(phone=ALICE))
@@ -177,7 +179,7 @@ def test_signing_in_again__while_the_old_session_refreshes__leaves_only_the_new_
     challenge = registration.begin(ALICE, address="203.0.113.7", now=LATER)
 
     answers = while_a_refresh_decides(
-        first.refresh_token, lambda: guess(challenge, challenge.code, device=device.id, now=LATER), monkeypatch
+        first.refresh_token, lambda: guess(challenge, challenge.code, now=LATER), monkeypatch
     )
 
     assert [type(answer) for answer in answers] == [Session, Session]

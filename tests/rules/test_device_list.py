@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from calls.rules import devices as phones_rule
-from controlplane.accounts.errors import DeviceListRefused, DeviceListStale
+from controlplane.accounts.errors import DeviceListRefused, DeviceListStale, DeviceNotListed
 from controlplane.accounts.rules.device_list import (
     SIGNED_AS,
     DeviceKeys,
     SignedList,
-    Standing,
+    check_author,
     check_follows,
     check_owner,
     read_signed,
@@ -73,12 +73,11 @@ def test_golden_list__is_read_the_same__by_server_and_phone(golden: dict[str, An
 
 
 def test_golden_lists__follow_each_other__for_server_and_phone() -> None:
-    first, second = (unb64(golden["body"]) for golden in VECTOR["lists"])
     one, two = (read_signed(unb64(g["body"]), unb64(g["signature"])) for g in VECTOR["lists"])
 
     check_follows(one, None)
-    check_follows(two, Standing(1, one.account_key, hashlib.sha256(first).digest()))
-    phones_rule.check_successor(phones_rule.parse(second), first)
+    check_follows(two, one)
+    phones_rule.check_successor(phones_rule.parse(two.body), one.body)
 
 
 def spaced(body: bytes) -> bytes:
@@ -180,8 +179,52 @@ def test_owner__is_who_registered_these_devices__with_these_keys(
             check_owner(listed, subscriber, registered)
 
 
-LAST = Standing(3, bytes(KEY.verify_key), b"d" * 32)
-BY_ANOTHER_KEY = Standing(3, b"k" * 32, b"d" * 32)
+PHONE, TABLET, STRANGE = UUID(int=7), UUID(int=8), UUID(int=9)
+KEYS = DeviceKeys(b"e" * 32, b"x" * 32)
+NEW_KEYS = DeviceKeys(b"n" * 32, b"x" * 32)
+
+
+def listing(*devices: UUID, key: bytes = b"k", epoch: int = 3) -> SignedList:
+    return SignedList(ALICE, key * 32, epoch, b"", dict.fromkeys(devices, KEYS), f"list {epoch}".encode())
+
+
+LAST = listing(PHONE, TABLET)
+
+
+@pytest.mark.parametrize(
+    ("author", "listed", "last", "registered", "refusal"),
+    [
+        (PHONE, listing(PHONE), None, [PHONE], None),
+        (PHONE, listing(TABLET), None, [PHONE, TABLET], DeviceListRefused),
+        (PHONE, listing(PHONE), LAST, [PHONE, TABLET], None),
+        (TABLET, listing(PHONE, TABLET), LAST, [PHONE, TABLET], None),
+        (PHONE, listing(TABLET), LAST, [PHONE, TABLET], DeviceListRefused),
+        (PHONE, listing(PHONE, key=b"n"), LAST, [PHONE, TABLET], DeviceListRefused),
+        (STRANGE, listing(STRANGE), LAST, [PHONE, STRANGE], DeviceNotListed),
+        (STRANGE, listing(STRANGE, key=b"n"), LAST, [PHONE, STRANGE], DeviceNotListed),
+        (STRANGE, listing(STRANGE, key=b"n"), LAST, [STRANGE], None),
+        (STRANGE, listing(STRANGE), LAST, [STRANGE], None),
+        (STRANGE, listing(PHONE, key=b"n"), LAST, [STRANGE], DeviceListRefused),
+    ],
+)
+def test_list__is_changed_by_a_listed_device_with_its_account_key__or_begun_again_once_all_have_ended(
+    author: UUID, listed: SignedList, last: SignedList | None, registered: list[UUID], refusal: type[Exception] | None
+) -> None:
+    keys = dict.fromkeys(registered, KEYS)
+
+    if refusal is None:
+        check_author(listed, author, last, keys)
+        return
+    with pytest.raises(refusal):
+        check_author(listed, author, last, keys)
+
+
+def test_device__whose_keys_differ_from_the_list__is_not_on_it() -> None:
+    with pytest.raises(DeviceNotListed):
+        check_author(listing(PHONE), PHONE, LAST, {PHONE: NEW_KEYS, TABLET: KEYS})
+
+
+AFTER = hashlib.sha256(LAST.body).digest()
 
 
 @pytest.mark.parametrize(
@@ -189,15 +232,14 @@ BY_ANOTHER_KEY = Standing(3, b"k" * 32, b"d" * 32)
     [
         (1, b"", None, True),
         (2, b"d" * 32, None, False),
-        (4, b"d" * 32, LAST, True),
-        (4, b"d" * 32, BY_ANOTHER_KEY, True),
+        (4, AFTER, LAST, True),
         (4, b"e" * 32, LAST, False),
-        (3, b"d" * 32, LAST, False),
-        (5, b"d" * 32, LAST, False),
+        (3, AFTER, LAST, False),
+        (5, AFTER, LAST, False),
         (1, b"", LAST, False),
     ],
 )
-def test_list__follows_the_last_one__directly(epoch: int, previous: bytes, last: Standing | None, fits: bool) -> None:
+def test_list__follows_the_last_one__directly(epoch: int, previous: bytes, last: SignedList | None, fits: bool) -> None:
     listed = read(value(epoch=epoch, previous=b64(previous)))
 
     if fits:
@@ -206,7 +248,7 @@ def test_list__follows_the_last_one__directly(epoch: int, previous: bytes, last:
     with pytest.raises(DeviceListStale) as refused:
         check_follows(listed, last)
     assert refused.value.extra["epoch"] == (last.epoch if last else 0)
-    assert refused.value.extra["previous"] == b64(last.digest if last else b"")
+    assert refused.value.extra["previous"] == (b64(AFTER) if last else "")
 
 
 @given(st.binary(max_size=300), st.binary(max_size=70))

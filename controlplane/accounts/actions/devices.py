@@ -1,8 +1,7 @@
-"""Devices of a subscriber: signing in, revoking, and the signed list that says which of them may speak."""
+"""Devices of a subscriber: registering, revoking, and the signed list that says which of them may speak."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -16,9 +15,10 @@ from controlplane.accounts.models import Device, DeviceList, RefreshToken, Subsc
 from controlplane.accounts.rules.device_list import (
     DeviceKeys,
     SignedList,
-    Standing,
+    check_author,
     check_follows,
     check_owner,
+    read_list,
     read_signed,
 )
 from controlplane.outbox.actions import enqueue
@@ -43,40 +43,33 @@ class NewDevice:
     push_token: str = field(default="", repr=False)
 
 
-def sign_in_device(new: NewDevice, *, subscriber: Subscriber, now: datetime) -> Device:
-    """The subscriber's device with this id, new or as it now describes itself; its earlier sign-ins end.
+def register_device(new: NewDevice, *, subscriber: Subscriber, now: datetime) -> Device:
+    """The device that signed in with the subscriber's number: the only one from now on, every other one has ended.
 
-    Raises DeviceRefused for an id that is somebody else's or was revoked. Call it inside a transaction.
+    Raises DeviceRefused for an id that was used before, by anybody. Call it inside a transaction that has locked the
+    subscriber.
     """
-    values = {
-        "platform": new.platform,
-        "app_version": new.app_version,
-        "os_version": new.os_version,
-        "device_class": new.device_class,
-        "label": new.label,
-        "push_service": new.push_service,
-        "push_token_sealed": bytes(settings.KEYS.push.encrypt(new.push_token.encode())) if new.push_token else None,
-        "ed25519": new.ed25519,
-        "x25519": new.x25519,
-        "seen_at": now,
-    }
+    for other in Device.objects.live().filter(subscriber=subscriber).order_by("id"):
+        revoke_device(other.id, now=now)
     try:
         with transaction.atomic():
-            device, created = Device.objects.get_or_create(
-                id=new.id, defaults={**values, "subscriber": subscriber, "created_at": now}
+            return Device.objects.create(
+                id=new.id,
+                subscriber=subscriber,
+                platform=new.platform,
+                app_version=new.app_version,
+                os_version=new.os_version,
+                device_class=new.device_class,
+                label=new.label,
+                push_service=new.push_service,
+                push_token_sealed=_sealed(new.push_token),
+                ed25519=new.ed25519,
+                x25519=new.x25519,
+                created_at=now,
+                seen_at=now,
             )
     except IntegrityError:
         raise DeviceRefused from None
-    if device.subscriber_id != subscriber.id:
-        raise DeviceRefused
-    if not created:
-        # Conditional, so that a revocation that commits meanwhile is not undone.
-        if not Device.objects.live().filter(id=device.id).update(**values):
-            raise DeviceRefused
-        RefreshToken.objects.filter(device=device, revoked_at__isnull=True).update(revoked_at=now)
-        device.refresh_from_db()
-    device.subscriber = subscriber
-    return device
 
 
 def revoke_device(device_id: UUID, *, now: datetime) -> bool:
@@ -96,22 +89,26 @@ def revoke_device(device_id: UUID, *, now: datetime) -> bool:
     return True
 
 
-def put_device_list(body: bytes, *, signature: bytes, subscriber_id: UUID, now: datetime) -> int:
-    """Stores the next signed list and returns its epoch; the list that stands already is answered the same again.
+def put_device_list(body: bytes, *, signature: bytes, device: Device, now: datetime) -> int:
+    """Stores the next signed list, sent by this device, and returns its epoch; the one that stands is answered again.
 
-    Raises DeviceListRefused (wrong in itself) and DeviceListStale (doesn't follow the last one; says what must be
-    followed). A list by another account key is taken, and recorded: other phones see the change and say so.
+    Raises DeviceListRefused (wrong in itself), DeviceNotListed (the device has no say) and DeviceListStale (doesn't
+    follow the last one; says what must be followed).
     """
     listed = read_signed(body, signature)
+    owner = device.subscriber_id
     with transaction.atomic():
-        Subscriber.objects.select_for_update(no_key=True).get(id=subscriber_id)
-        last = current_list(subscriber_id)
-        check_owner(listed, subscriber_id, _registered(subscriber_id))
+        Subscriber.objects.select_for_update(no_key=True).get(id=owner)
+        last = current_list(owner)
+        registered = _registered(owner)
+        check_owner(listed, owner, registered)
+        standing = _standing(last)
+        check_author(listed, device.id, standing, registered)
         if last is not None and bytes(last.body) == body:
             return last.epoch
-        check_follows(listed, _standing(last))
+        check_follows(listed, standing)
         DeviceList.objects.create(
-            subscriber_id=subscriber_id,
+            subscriber_id=owner,
             epoch=listed.epoch,
             body=body,
             signature=signature,
@@ -132,10 +129,12 @@ def _registered(subscriber_id: UUID) -> dict[UUID, DeviceKeys]:
     return {device.id: DeviceKeys(bytes(device.ed25519), bytes(device.x25519)) for device in rows}
 
 
-def _standing(last: DeviceList | None) -> Standing | None:
-    if last is None:
-        return None
-    return Standing(last.epoch, bytes(last.account_key), hashlib.sha256(bytes(last.body)).digest())
+def _standing(last: DeviceList | None) -> SignedList | None:
+    return None if last is None else read_list(bytes(last.body))
+
+
+def _sealed(push_token: str) -> bytes | None:
+    return bytes(settings.KEYS.push.encrypt(push_token.encode())) if push_token else None
 
 
 def _report(listed: SignedList, last: DeviceList | None) -> None:

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from controlplane.accounts.actions.devices import NewDevice, sign_in_device
+from controlplane.accounts.actions.devices import NewDevice, register_device
 from controlplane.accounts.actions.limits import address_block, current_limits, spend
 from controlplane.accounts.actions.tokens import Session, start_session
 from controlplane.accounts.errors import CodeLimit, CodeRefused, CodesPaused, PhoneNotServed
@@ -76,7 +76,7 @@ def verify(
     claims: Callable[[Device], Mapping[str, Any]],
     now: datetime,
 ) -> Session:
-    """Signs the device in as the subscriber of the number, who is created on the first time.
+    """Signs the device in as the subscriber of the number, who is created on the first time; their other devices end.
 
     `claims` adds to the access token what other parts know of the subscriber. Raises CodeRefused (every wrong guess is
     counted, and stays counted), CodeLimit and DeviceRefused (the code is then still good).
@@ -90,8 +90,9 @@ def verify(
             phone_hash=bytes(sent.phone_hash),
             defaults={"phone_sealed": bytes(sent.phone_sealed), "country": sent.country, "joined_at": now},
         )
+        Subscriber.objects.select_for_update(no_key=True).get(id=subscriber.id)
         _learn(subscriber, carrier=carrier, language=device.language)
-        signed_in = sign_in_device(device, subscriber=subscriber, now=now)
+        signed_in = register_device(device, subscriber=subscriber, now=now)
         session = start_session(signed_in, claims=claims, now=now)
     log.info("subscriber.signed_in", subscriber=str(subscriber.id), device=str(signed_in.id), created=created)
     return session

@@ -10,6 +10,7 @@ base64url without padding, devices sorted by id. The account's Ed25519 key signs
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from uuid import UUID
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
-from controlplane.accounts.errors import DeviceListRefused, DeviceListStale
+from controlplane.accounts.errors import DeviceListRefused, DeviceListStale, DeviceNotListed
 
 SIGNED_AS = b"rollcall device list v1\0"
 MOST_DEVICES = 32
@@ -48,18 +49,9 @@ class SignedList:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The list that stands: its epoch, account key and the SHA-256 of its bytes."""
-
-    epoch: int
-    account_key: bytes
-    digest: bytes
-
-
 def read_signed(body: bytes, signature: bytes) -> SignedList:
     """The list in these bytes. Raises DeviceListRefused unless it is canonical and signed by the key that it names."""
-    listed = _read(body)
+    listed = read_list(body)
     try:
         VerifyKey(listed.account_key).verify(SIGNED_AS + body, signature)
     except (BadSignatureError, ValueError):
@@ -80,10 +72,29 @@ def check_owner(listed: SignedList, subscriber: UUID, registered: Mapping[UUID, 
             raise DeviceListRefused(f"The keys of the device {device} differ from those that it registered.")
 
 
-def check_follows(listed: SignedList, last: Standing | None) -> None:
-    """Raises DeviceListStale unless the list follows directly upon the last one. A new account key may follow too."""
+def check_author(
+    listed: SignedList, author: UUID, last: SignedList | None, registered: Mapping[UUID, DeviceKeys]
+) -> None:
+    """Raises DeviceListRefused or DeviceNotListed unless this device may set this list.
+
+    A list holds its author. It may be changed by a device that stands on it, and keeps its account key. Once none of
+    its devices is registered, the number was registered anew: that device begins again, with any account key.
+    """
+    if author not in listed.devices:
+        raise DeviceListRefused("The list must hold the device that sends it.")
+    left = {device for device, keys in last.devices.items() if registered.get(device) == keys} if last else set()
+    if last is None or not left:
+        return
+    if author not in left:
+        raise DeviceNotListed("This device doesn't stand on the list. One that does must sign a list that holds it.")
+    if listed.account_key != last.account_key:
+        raise DeviceListRefused("Sign the list with the account key of the list before it.")
+
+
+def check_follows(listed: SignedList, last: SignedList | None) -> None:
+    """Raises DeviceListStale unless the list follows directly upon the last one."""
     epoch = last.epoch if last else 0
-    previous = last.digest if last else b""
+    previous = hashlib.sha256(last.body).digest() if last else b""
     if listed.epoch != epoch + 1 or listed.previous != previous:
         raise DeviceListStale(
             f"Sign the list with epoch {epoch + 1} and the hash of the list before it.",
@@ -92,7 +103,8 @@ def check_follows(listed: SignedList, last: Standing | None) -> None:
         )
 
 
-def _read(body: bytes) -> SignedList:
+def read_list(body: bytes) -> SignedList:
+    """The list in these bytes, whoever signed it. Raises DeviceListRefused unless it is canonical."""
     if len(body) > MOST_BYTES:
         raise DeviceListRefused(f"A device list has at most {MOST_BYTES} bytes.")
     try:
