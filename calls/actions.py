@@ -63,8 +63,8 @@ def tell_grants(payloads: Iterable[Mapping[str, Any]], *, now: datetime) -> None
     )
 
 
-def tell_revocations(payloads: Mapping[str, Mapping[str, Any]], *, now: datetime) -> None:
-    """Every device of the people, by the effect's key, asks for its features again."""
+def tell_changes(payloads: Mapping[str, Mapping[str, Any]], *, now: datetime) -> None:
+    """Every device of the people, by the effect's key, asks for its features again, since a grant of theirs changed."""
     newest = Ruleset.objects.values_list("version", flat=True).first() or 0
     devices = _devices(payloads.values())
     tell(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from calls.actions import tell_grants, tell_revocations
+from calls.actions import tell_changes, tell_grants
 from controlplane.outbox.actions import Effect
 from rollout.actions.doorbell import FEED, ring
 
@@ -15,8 +15,8 @@ def deliver_grants(effects: Sequence[Effect], *, now: datetime) -> None:
     ring(FEED, effects[-1].key)
 
 
-def deliver_revocations(effects: Sequence[Effect], *, now: datetime) -> None:
-    tell_revocations({effect.key: effect.payload for effect in effects}, now=now)
+def deliver_changes(effects: Sequence[Effect], *, now: datetime) -> None:
+    tell_changes({effect.key: effect.payload for effect in effects}, now=now)
     ring(FEED, effects[-1].key)
 
 

@@ -207,7 +207,9 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = (
 OUTBOX_HANDLERS = {
     "grant.created": ["calls.tasks.deliver_grants"],
     "grants.created": ["calls.tasks.deliver_grants"],
-    "grant.revoked": ["calls.tasks.deliver_revocations"],
+    "grant.revoked": ["calls.tasks.deliver_changes"],
+    "grant.frozen": ["calls.tasks.deliver_changes"],
+    "grant.thawed": ["calls.tasks.deliver_changes"],
     "device.revoked": ["calls.tasks.deliver_device_revocations"],
     "window.closed": ["rollout.tasks.deliver_window_reports"],
 }

@@ -217,9 +217,20 @@ WAVE_VERBS = (
 )  # fmt: skip
 
 
-def _revoke(thing: Grant, *, actor: Actor, now: datetime, data: Mapping[str, Any]) -> str:
-    grants.revoke_grant(thing.pk, actor=actor, reason=data["reason"], now=now)
-    return f"The grant of {thing.subscriber or 'a deleted subscriber'} is revoked; their phone is told."
+def _grant_verb(action: Callable[..., Grant], words: str) -> Act:
+    def act(thing: Grant, *, actor: Actor, now: datetime, data: Mapping[str, Any]) -> str:
+        action(thing.pk, actor=actor, reason=data["reason"], now=now)
+        return words.format(thing.subscriber or "a deleted subscriber")
+
+    return act
+
+
+def _preview_freeze(thing: Grant, running: int) -> list[str]:
+    return [f"{thing.subscriber or 'This person'} keeps {thing.feature.name}, and can bring in nobody until thawed."]
+
+
+def _preview_thaw(thing: Grant, running: int) -> list[str]:
+    return [f"{thing.subscriber or 'This person'} can bring in others again, while a window is open."]
 
 
 def _preview_revoke(thing: Grant, running: int) -> list[str]:
@@ -231,8 +242,12 @@ def _preview_revoke(thing: Grant, running: int) -> list[str]:
 
 
 GRANT_VERBS = (
-    Verb("revoke", "Revoke", "danger", lambda g: g.state in ("active", "frozen"), _preview_revoke, _revoke,
-         WideningForm),
+    Verb("freeze", "Freeze", "narrow", lambda g: g.state == "active", _preview_freeze,
+         _grant_verb(grants.freeze_grant, "The grant of {} is frozen: they bring in nobody."), ReasonForm, undo="thaw"),
+    Verb("thaw", "Thaw", "widen", lambda g: g.state == "frozen", _preview_thaw,
+         _grant_verb(grants.thaw_grant, "The grant of {} is thawed."), WideningForm, undo="freeze"),
+    Verb("revoke", "Revoke", "danger", lambda g: g.state in ("active", "frozen"), _preview_revoke,
+         _grant_verb(grants.revoke_grant, "The grant of {} is revoked; their phone is told."), WideningForm),
 )  # fmt: skip
 
 

@@ -163,4 +163,4 @@ class AreaExists(Refusal):
 class GrantNotLive(Refusal):
     code = "grant_not_live"
     status = 409
-    title = "This grant has ended already"
+    title = "This grant isn't in the state for that"

@@ -47,6 +47,8 @@ urlpatterns = [
     path("areas/<str:key>/measurements", areas.MeasurementsView.as_view()),
     path("grants", areas.GrantsView.as_view()),
     path("grants/<int:id>/revoke", areas.RevokeGrantView.as_view()),
+    path("grants/<int:id>/freeze", areas.FreezeGrantView.as_view()),
+    path("grants/<int:id>/thaw", areas.ThawGrantView.as_view()),
     path("subscribers", house.SubscribersView.as_view()),
     path("subscribers/<str:named>", house.SubscriberView.as_view()),
     path("calls/<uuid:id>", house.CallView.as_view()),

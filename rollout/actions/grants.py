@@ -1,4 +1,4 @@
-"""Grants by an operator's hand: given to named people, and taken back."""
+"""Grants by an operator's hand: given to named people, frozen and thawed, and taken back."""
 
 from __future__ import annotations
 
@@ -74,20 +74,50 @@ def revoke_grant(grant_id: int, *, actor: Actor, now: datetime, reason: str = ""
 
     Raises `NotFound`, and `GrantNotLive` when it has ended already.
     """
+    grant = _locked(grant_id)
+    if grant.state not in (GrantState.ACTIVE, GrantState.FROZEN):
+        raise GrantNotLive(f"Grant {grant_id} is {grant.state} already.")
+    return _move(grant, GrantState.REVOKED, "revoked", actor=actor, now=now, reason=reason)
+
+
+@transaction.atomic
+def freeze_grant(grant_id: int, *, actor: Actor, now: datetime, reason: str = "") -> Grant:
+    """The person keeps the feature and can bring in nobody; pending invites of theirs end without a grant.
+
+    Raises `NotFound`, and `GrantNotLive` when it isn't active.
+    """
+    grant = _locked(grant_id)
+    if grant.state != GrantState.ACTIVE:
+        raise GrantNotLive(f"Grant {grant_id} is {grant.state}: only an active one can be frozen.")
+    return _move(grant, GrantState.FROZEN, "frozen", actor=actor, now=now, reason=reason)
+
+
+@transaction.atomic
+def thaw_grant(grant_id: int, *, actor: Actor, now: datetime, reason: str = "") -> Grant:
+    """A frozen grant's person can bring in others again. Raises `NotFound`, and `GrantNotLive` when it isn't frozen."""
+    grant = _locked(grant_id)
+    if grant.state != GrantState.FROZEN:
+        raise GrantNotLive(f"Grant {grant_id} is {grant.state}: only a frozen one can be thawed.")
+    return _move(grant, GrantState.ACTIVE, "thawed", actor=actor, now=now, reason=reason)
+
+
+def _locked(grant_id: int) -> Grant:
     grant = Grant.objects.select_for_update(no_key=True).filter(pk=grant_id).first()
     if grant is None:
         raise NotFound(f"There is no grant {grant_id}.")
-    if grant.state not in (GrantState.ACTIVE, GrantState.FROZEN):
-        raise GrantNotLive(f"Grant {grant_id} is {grant.state} already.")
-    grant.state = GrantState.REVOKED
+    return grant
+
+
+def _move(grant: Grant, state: GrantState, verb: str, *, actor: Actor, now: datetime, reason: str) -> Grant:
+    grant.state = state
     grant.save(update_fields=["state"])
     enqueue(
-        "grant.revoked",
-        key=f"grant:{grant.pk}:revoked",
+        f"grant.{verb}",
+        key=f"grant:{grant.pk}:{verb}:{now.isoformat()}",
         payload={"subscriber": str(grant.subscriber_id), "feature": grant.feature.key, "grant": grant.pk},
     )
     record(
-        "grant.revoked",
+        f"grant.{verb}",
         subject=f"grant:{grant.pk}",
         actor=actor,
         now=now,

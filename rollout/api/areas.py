@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.utils import timezone
@@ -134,11 +135,30 @@ class GrantsView(APIView):
         return Response({"grants": list(given.grants), "already": [str(id) for id in given.already]}, status=201)
 
 
-class RevokeGrantView(APIView):
+class GrantVerbView(APIView):
+    """What the verbs of a grant share: each subclass names its action."""
+
+    def act(self, action: Callable[..., Grant], request: Request, id: int) -> Response:
+        reason = read(ReasonBody, request)["reason"]
+        return Response(GrantAnswer(action(id, reason=reason, actor=actor_of(request), now=timezone.now())).data)
+
+
+class RevokeGrantView(GrantVerbView):
     @extend_schema(request=ReasonBody, responses=GrantAnswer, operation_id="revoke_grant")
     def post(self, request: Request, id: int) -> Response:
         """Takes the feature from one person; those whom they brought in keep it."""
-        reason = read(ReasonBody, request)["reason"]
-        return Response(
-            GrantAnswer(grants.revoke_grant(id, reason=reason, actor=actor_of(request), now=timezone.now())).data
-        )
+        return self.act(grants.revoke_grant, request, id)
+
+
+class FreezeGrantView(GrantVerbView):
+    @extend_schema(request=ReasonBody, responses=GrantAnswer, operation_id="freeze_grant")
+    def post(self, request: Request, id: int) -> Response:
+        """The person keeps the feature, and can bring in nobody until the grant is thawed."""
+        return self.act(grants.freeze_grant, request, id)
+
+
+class ThawGrantView(GrantVerbView):
+    @extend_schema(request=ReasonBody, responses=GrantAnswer, operation_id="thaw_grant")
+    def post(self, request: Request, id: int) -> Response:
+        """A person whose grant was frozen can bring in others again."""
+        return self.act(grants.thaw_grant, request, id)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -14,9 +16,9 @@ from controlplane.accounts.models import Block, Subscriber
 from controlplane.audit.models import AuditEntry
 from controlplane.outbox.models import Outbox
 from controlplane.refusal import BadInput, NotFound
-from rollout.actions.grants import grant_people, revoke_grant
+from rollout.actions.grants import freeze_grant, grant_people, revoke_grant, thaw_grant
 from rollout.errors import FeatureUnknown, GrantNotLive
-from rollout.models import Allowance, Area, Feature, Grant, Refusal, Reservation, Window
+from rollout.models import Allowance, Area, Feature, Grant, GrantState, Refusal, Reservation, Window
 from rollout.rules.invite import CALLEE_ONLY, InviteFacts, Outcome, decide, moment
 from tests.rollout import cast
 from tests.rollout.cast import Launch
@@ -523,3 +525,38 @@ def test_reserve__with_a_person_who_has_no_account__is_refused(launch: Launch) -
     outcome, _, _ = cast.reserve(launch.alice, uuid4())
 
     assert outcome == "callee_ineligible"
+
+
+def test_freeze_and_thaw__of_an_inviter__keep_the_feature_and_end_and_give_back_the_inviting(launch: Launch) -> None:
+    by = {"actor": cast.OPERATOR, "now": timezone.now()}
+    call = uuid4()
+    assert cast.reserve(launch.alice, launch.bob, call=call)[0] == "reserved"
+
+    freeze_grant(launch.root.pk, reason="many strangers", **by)
+
+    assert cast.complete(call)[0] == "inviter_frozen"
+    assert cast.reserve(launch.alice, launch.bob)[0] == "inviter_frozen"
+    assert Grant.objects.live().filter(subscriber=launch.alice).exists()
+    with pytest.raises(GrantNotLive):
+        freeze_grant(launch.root.pk, **by)
+
+    thaw_grant(launch.root.pk, reason="explained", **by)
+
+    assert cast.reserve(launch.alice, launch.bob)[0] == "reserved"
+    with pytest.raises(GrantNotLive):
+        thaw_grant(launch.root.pk, **by)
+    kinds = Outbox.objects.filter(kind__in=("grant.frozen", "grant.thawed")).order_by("id")
+    assert [row.kind for row in kinds] == ["grant.frozen", "grant.thawed"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "state"), [("freeze", GrantState.FROZEN), ("thaw", GrantState.ACTIVE), ("revoke", GrantState.REVOKED)]
+)
+def test_command__verb_of_a_grant__is_done_and_audited(launch: Launch, verb: str, state: GrantState) -> None:
+    if verb == "thaw":
+        freeze_grant(launch.root.pk, actor=cast.OPERATOR, now=timezone.now())
+
+    call_command("grants", verb, str(launch.root.pk), "--reason", "tried", stdout=StringIO())
+
+    assert Grant.objects.get(pk=launch.root.pk).state == state
+    assert AuditEntry.objects.order_by("-id").first().reason == "tried"
