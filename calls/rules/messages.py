@@ -99,7 +99,7 @@ REQUESTS: Mapping[str, Message] = {
             ),
             '{"call":…,"ticket":…,"expires_in":60,"callee":{"subscriber":…,"list":…,"signature":…,"devices":[…]},'
             '"ice_servers":[…],"profile":{…},"ring_seconds":45}',
-            ("phone_invalid", "device_not_listed", *CANNOT),
+            ("phone_invalid", "not_authenticated", "device_not_listed", *CANNOT),
         ),
         Message(
             "invite",
