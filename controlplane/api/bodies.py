@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlplane.refusal import BadInput
+from controlplane.wording import hidden_in
 
 M = TypeVar("M", bound=Model)
 MOST = 1000
@@ -24,7 +25,13 @@ class Body(serializers.Serializer[Any]):
         if isinstance(data, dict) and (strange := sorted(set(data) - set(self.fields))):
             known = ", ".join(sorted(self.fields))
             raise serializers.ValidationError({strange[0]: f"There is no such member. Known are: {known or 'none'}."})
-        return super().to_internal_value(data)
+        found = super().to_internal_value(data)
+        for name, value in found.items():
+            if isinstance(value, str) and (hidden := hidden_in(value)):
+                raise serializers.ValidationError(
+                    {name: f"It holds the invisible character {hidden}: write it without."}
+                )
+        return found
 
 
 class ReasonBody(Body):

@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 
 from controlplane.audit.record import Actor, record
 from controlplane.refusal import BadInput, NotFound
+from controlplane.wording import shown
 from rollout.actions.rulesets import publish
 from rollout.errors import AreaExists, ChangedMeanwhile
 from rollout.models import Allowance, Area
@@ -100,6 +101,7 @@ def tag_of(area: Area) -> str:
 
 
 def _check(area: Area) -> None:
+    shown(area.name, "name")
     try:
         area.full_clean(validate_unique=False)
     except ValidationError as error:

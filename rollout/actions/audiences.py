@@ -103,7 +103,7 @@ def validate(audience: Audience) -> None:
     """Raises `AudienceInvalid` with the path of the first fault, also of a circle through other audiences."""
     try:
         reading.key_text(audience.key, "key")
-        reading.text(audience.name, "name", most=LONGEST_NAME, least=1)
+        reading.title(audience.name, "name", most=LONGEST_NAME, least=1)
         patterns_bounded(audience.any_of, "any_of")
         mine = parse_any_of(audience.any_of, "any_of")
         others = Audience.objects.exclude(key=audience.key).values_list("key", "any_of")

@@ -228,9 +228,9 @@ def _validate(feature: Feature) -> None:
     """Raises `FeatureInvalid` with the path of the first fault, in the words of the operators' interface."""
     try:
         for name, most in TEXTS.items():
-            reading.text(getattr(feature, name), name, most=most, least=1 if name == "name" else 0)
+            reading.title(getattr(feature, name), name, most=most, least=1 if name == "name" else 0)
         for i, tag in enumerate(reading.items(feature.tags, "tags", most=32)):
-            reading.text(tag, f"tags[{i}]", most=32, least=1)
+            reading.title(tag, f"tags[{i}]", most=32, least=1)
         patterns_bounded(feature.rules, "rules")
         parsed = parse_feature(feature_document(feature, windows_open=False), "")
         audiences_known(parsed, set(Audience.objects.values_list("key", flat=True)))

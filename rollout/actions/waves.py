@@ -19,6 +19,7 @@ from controlplane.accounts.models import Device, Subscriber
 from controlplane.audit.record import Actor, record
 from controlplane.outbox.actions import nudge
 from controlplane.refusal import BadInput, NotFound
+from controlplane.wording import shown
 from rollout.actions.evidence import config_of
 from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish
@@ -68,7 +69,9 @@ def create_wave(
         raise BadInput(f"Position {place} of the plan is taken; choose a free one.", path="position")
     if owner.waves.count() >= WAVES_PER_FEATURE:
         raise BadInput(f"A plan has at most {WAVES_PER_FEATURE} waves.", path="feature")
-    wave = Wave(feature=owner, position=place, name=name.strip()[:100] or f"Wave {place}", any_of=list(any_of))
+    wave = Wave(
+        feature=owner, position=place, name=shown(name.strip()[:100], "name") or f"Wave {place}", any_of=list(any_of)
+    )
     wave.share_ppm = share_ppm
     wave.save()
     detail = {"feature": feature, "position": place, "any_of": list(any_of), "share_ppm": share_ppm}

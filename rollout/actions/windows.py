@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from controlplane.audit.record import Actor, record
 from controlplane.outbox.actions import nudge
 from controlplane.refusal import BadInput, NotFound
+from controlplane.wording import shown
 from rollout.actions.evidence import count_window
 from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish
@@ -62,8 +63,8 @@ def create_window(
     }
     _check(activate_on, numbers, closes_at, now)
     terms: dict[str, Any] = {**numbers, "test": test, "activate_on": activate_on, "closes_at": closes_at}
-    title = name.strip()[:100] or f"Window of {now:%d %B %Y}"
-    window = Window(feature=owner, name=title, question=question, **terms)
+    title = shown(name.strip()[:100], "name") or f"Window of {now:%d %B %Y}"
+    window = Window(feature=owner, name=title, question=shown(question, "question"), **terms)
     window.save()
     window.areas.set(chosen)
     detail = {"feature": feature, "areas": sorted(areas), **terms}

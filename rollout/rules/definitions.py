@@ -63,7 +63,7 @@ def read_definitions(raw: Any) -> Definitions:
 def _audience(raw: Any, path: str) -> dict[str, Any]:
     raw = reading.mapping(raw, path, known=frozenset({"name", "any_of"}), needed=frozenset({"any_of"}))
     if "name" in raw:
-        reading.text(raw["name"], under(path, "name"), most=100, least=1)
+        reading.title(raw["name"], under(path, "name"), least=1)
     patterns_bounded(raw["any_of"], under(path, "any_of"))
     parse_any_of(raw["any_of"], under(path, "any_of"))
     return dict(raw)
@@ -73,10 +73,10 @@ def _feature(key: str, raw: Any, path: str) -> dict[str, Any]:
     raw = reading.mapping(raw, path, known=frozenset(USUAL))
     for name, most in TEXTS.items():
         if name in raw:
-            reading.text(raw[name], under(path, name), most=most, least=1 if name == "name" else 0)
+            reading.title(raw[name], under(path, name), most=most, least=1 if name == "name" else 0)
     where = under(path, "tags")
     for i, tag in enumerate(reading.items(raw.get("tags", []), where, most=MOST_TAGS)):
-        reading.text(tag, under(where, i), most=LONGEST_TAG, least=1)
+        reading.title(tag, under(where, i), most=LONGEST_TAG, least=1)
     if "salt" in raw:
         reading.text(raw["salt"], under(path, "salt"), most=MOST_SALT, least=1)
     switch = reading.choice(raw.get("switch", "off"), under(path, "switch"), list(Switch))

@@ -219,7 +219,7 @@ def parse_rule(raw: Any, path: str, variants: Mapping[str, Any], default: str, *
         names.append(_variant(raw.get("variant", default), under(path, "variant"), variants))
         weights.append(MILLION)
     return Rule(
-        name=reading.text(raw.get("name", ""), under(path, "name"), most=100),
+        name=(reading.title if strict else reading.text)(raw.get("name", ""), under(path, "name"), most=100),
         any_of=parse_any_of(raw.get("any_of", []), under(path, "any_of"), strict=strict),
         share_ppm=reading.integer(raw.get("share_ppm", MILLION), under(path, "share_ppm"), least=0, most=MILLION),
         variants=tuple(names),

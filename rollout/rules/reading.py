@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from controlplane.wording import hidden_in
+
 KEY_PATTERN = r"\A(?!\.{1,2}\Z)[a-z0-9._-]{1,64}\Z"  # clients take "." and ".." out of addresses
 KEY = re.compile(KEY_PATTERN)
 KEY_WORDS = "1 to 64 of a-z, 0-9, dot, _ and -, and more than one or two dots"
@@ -70,6 +72,14 @@ def text(raw: Any, path: str, *, most: int = 200, least: int = 0) -> str:
     if not least <= len(raw) <= most:
         raise Invalid(path, f"has {len(raw)} characters; {least} to {most} are allowed.")
     return raw
+
+
+def title(raw: Any, path: str, *, most: int = 100, least: int = 0) -> str:
+    """A string that people read: it holds no character that hides."""
+    found = text(raw, path, most=most, least=least)
+    if hidden := hidden_in(found):
+        raise Invalid(path, f"holds the invisible character {hidden}: write it without.")
+    return found
 
 
 def key_text(raw: Any, path: str) -> str:

@@ -76,6 +76,25 @@ def test_key__that_no_address_can_hold__is_refused(api, key):
         assert answer.told["path"] == "key"
 
 
+@pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200f", "\x1b"])
+def test_name__with_a_character_that_hides__is_refused_by_every_verb(api, hidden):
+    operators.feature()
+    name = f"Voice{hidden} calls"
+
+    for path, body in [
+        ("features", {"key": "f", "name": name}),
+        ("audiences", {"key": "a", "name": name, "any_of": []}),
+        ("areas", {"key": "A", "name": name, "capacity_calls": 1}),
+        ("windows", {"feature": "voice-calls", "name": name}),
+        ("waves", {"feature": "voice-calls", "name": name}),
+        ("keys", {"name": name, "scopes": ["read"]}),
+        ("subscribers", {"subscribers": [{"phone": "+4930123456", "name": name}]}),
+    ]:
+        assert "invisible character" in api.post(path, body).told["detail"], path
+    rule = api.patch("features/voice-calls", {"rules": [{"name": name}]})
+    assert (rule.status_code, rule.told["path"]) == (422, "rules[0].name")
+
+
 def test_window__opened_and_closed__says_so_at_once(api):
     operators.feature()
     operators.area()

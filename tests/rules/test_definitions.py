@@ -103,6 +103,7 @@ BAD: list[tuple[Any, str]] = [
     (wanted(voice={"killed_from": "on"}), "features.voice.killed_from"),
     (wanted(voice={"tags": ["x" * 33]}), "features.voice.tags[0]"),
     ({"format": FORMAT, "features": {".": {}}}, "features"),
+    (wanted(voice={"name": "Voice \u202ecalls"}), "features.voice.name"),
     ({"format": FORMAT, "audiences": {"..": {}}}, "audiences"),
     (wanted(voice={"windows_open": True}), "features.voice.windows_open"),
     ({"format": FORMAT, "audiences": {"a": {}}}, "audiences.a.any_of"),

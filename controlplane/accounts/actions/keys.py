@@ -13,6 +13,7 @@ from django.db import transaction
 from controlplane.accounts.models import ApiKey
 from controlplane.audit.record import Actor, record
 from controlplane.refusal import BadInput, NotFound
+from controlplane.wording import shown
 
 PREFIX = "rk_"
 SHOWN = 8  # characters that tell keys apart; the other 38 keep the secret
@@ -47,7 +48,7 @@ def create_key(
     key = PREFIX + secrets.token_urlsafe(32)
     with transaction.atomic():
         row = ApiKey.objects.create(
-            name=name.strip(),
+            name=shown(name.strip(), "name"),
             prefix=key[:SHOWN],
             digest=digest(key),
             scopes=chosen,
