@@ -47,7 +47,7 @@ def judge(ruleset: Ruleset, feature: str, caller: str, read: Mapping[str, Any], 
     """The whole answer. `read` is what `calls_prepare` gave; `parties` is the callee with each listed device."""
     raw, facts = read["callee"], InviteFacts.from_json(read["invite"])
     now = datetime.fromtimestamp(read["invite"]["at"] / 1000, UTC)
-    shown = show(facts, now)
+    shown = show(InviteFacts.from_json(read["shown"]), now)
     if raw is None:
         return Reach(Outcome.CALLEE_INELIGIBLE, "unknown", (), False, shown)
     if raw["id"] == caller:
@@ -75,7 +75,7 @@ def judge(ruleset: Ruleset, feature: str, caller: str, read: Mapping[str, Any], 
 
 
 def show(facts: InviteFacts, now: datetime) -> Shown:
-    """What every refusal of this caller says at this moment, whoever was called."""
+    """What every refusal of this caller says at this moment, whoever is called in the country of these facts."""
     mine: InviteVerdict = decide_for_inviter(facts, now)
     retry = None if mine.retry_at is None else math.ceil(mine.retry_at.timestamp()) * 1000
     return Shown(window_view(facts, now), mine.outcome, retry)

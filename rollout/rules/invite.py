@@ -3,9 +3,8 @@
 `rollout_invite_verdict` judges the same facts inside the database when a place is taken; a test holds both together.
 
 What a caller may learn is about himself and the window only, so every outcome that concerns them comes before every one
-that concerns the callee, and `decide_for_inviter` looks at nothing of the callee but the area: the area comes from the
-number itself, which the caller knows. For somebody unknown it is the number's country or, where that isn't given, the
-inviter's own place (docs/decisions/0009).
+that concerns the callee, and `decide_for_inviter` looks at nothing of the callee but the area. What is shown is judged
+by the facts of an unknown person of the number's country, which the caller knows (docs/decisions/0009).
 """
 
 from __future__ import annotations

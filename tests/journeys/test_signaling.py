@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.conf import settings
 from django.utils import timezone
 
 from calls.models import CallRecord
@@ -311,6 +312,30 @@ async def test_load__of_an_area__is_reported_with_its_calls(stage: Stage) -> Non
     assert report["sockets"] == 2
     assert [each.decode() for each in live] == [call]
     assert (after["areas"]["DE"]["concurrent"], left) == (0, 0)
+
+
+@pytest.mark.parametrize("state", ["ramp", "hold"])
+async def test_refusal__of_somebody_whose_carrier_has_an_area_and_a_window__is_that_of_an_unknown_number(
+    stage: Stage, state: str
+) -> None:
+    def of_a_carrier() -> str:
+        from controlplane.accounts.models import Block
+        from tests.journeys.signaling import add_phone
+
+        area = cast.area(key="DE-E", countries=["DE"], carriers=["eplus"], state=state)
+        cast.window(stage.launch.feature, closes_at=cast.shortly(600)).areas.set([area])
+        (blocked,) = cast.people(1, carrier="eplus")
+        add_phone(blocked)
+        Block.objects.create(blocker=blocked, blocked=stage.launch.alice)
+        return settings.KEYS.unseal_phone(bytes(blocked.phone_sealed))
+
+    number = await rows(of_a_carrier)
+    async with running_edge(stage) as edge, phones(stage, edge, "alice") as (alice,):
+        refused = await alice.refused("prepare", callee={"phone": number})
+        unknown = await alice.refused("prepare", callee={"phone": "+4930901899999"})
+
+    assert refused == unknown
+    assert (refused["window"], refused["invite"]) == ({"state": "open"}, "ok")
 
 
 async def test_refusals__about_the_callee__are_the_same_bytes_whatever_the_cause(stage: Stage) -> None:
