@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import redis
 from django.conf import settings
+from django.db import connections
 from django.utils import timezone
 
 from calls.models import CallRecord
@@ -229,10 +231,20 @@ async def test_kill__ends_running_calls_and_refuses_new_ones(stage: Stage) -> No
         assert (refused["code"], refused["cause"]) == ("stopped", "killed")
 
 
-async def test_plain_call__on_an_edge_that_slept_through_a_kill__is_refused(stage: Stage) -> None:
+async def test_plain_call__on_an_edge_that_slept_through_a_kill__is_refused(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from rollout.actions import features
 
+    monkeypatch.setattr("calls.edge.gate.NEWS_SECONDS", 5.0)  # the machine may be busy
     await rows(lambda: cast.grant(stage.launch.feature, stage.launch.bob))
+
+    def kill() -> None:
+        try:
+            features.kill(cast.CALLS, actor=cast.OPERATOR, now=timezone.now())
+        finally:
+            connections.close_all()
+
     async with running_edge(stage) as edge, phones(stage, edge, "alice", "bob") as (alice, bob):
         ready = await alice.ask("prepare", callee={"phone": stage.number("bob")})
         look = edge.watcher._look_at_rulesets
@@ -242,13 +254,12 @@ async def test_plain_call__on_an_edge_that_slept_through_a_kill__is_refused(stag
             await look(connection)
 
         edge.watcher._look_at_rulesets = slow_look  # type: ignore[method-assign]
-        killing = asyncio.create_task(rows(lambda: features.kill(cast.CALLS, actor=cast.OPERATOR, now=timezone.now())))
-        await asyncio.sleep(0)
-        time.sleep(2)  # the whole process stands still, but for the thread that kills
+        with ThreadPoolExecutor(1) as pool:  # the whole process stands still, but for the thread that kills
+            pool.submit(kill).result()
+        time.sleep(1.5)
 
         with pytest.raises(Problem) as refused:
             await alice.invite(ready)
-        await killing
 
     assert (refused.value.code, refused.value.body["cause"]) == ("stopped", "killed")
     assert not [event for event in bob.seen if event["t"] == "ring"]
