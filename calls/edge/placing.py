@@ -21,7 +21,7 @@ from calls.rules.profile import for_network
 from calls.rules.reach import Reach, Shown, judge
 from calls.turn import ice_servers
 from controlplane.accounts.errors import DeviceNotListed
-from controlplane.accounts.rules.phone import parse_phone
+from controlplane.accounts.rules.phone import PhoneNumber, parse_phone
 from controlplane.env import Env
 from controlplane.keys import Keys
 from controlplane.refusal import BadInput, NotAuthenticated, Refusal, TryAgain
@@ -74,7 +74,9 @@ class Placing:
         feature = FEATURES[media]
         self.gate.require_on(feature)
         await self.limits.spend(PREPARE, token.subscriber)
-        phone_hash, subscriber, country = self._callee(fields["callee"])
+        number, subscriber = self._callee(fields["callee"])
+        phone_hash = self.keys.phone_hash(number.e164) if number else None
+        country = number.country if number else None
         mine = self.gate.own_decision(token, feature)
         row = await self.arbiter.database.row(
             "SELECT calls_prepare(%s, %s, %s, %s, %s, %s)",
@@ -91,7 +93,7 @@ class Placing:
         if reach.outcome != Outcome.OK:
             self.arbiter.spawn(self._record_refusal(token, feature, reach, read, phone_hash))
             raise await self._not_before_floor(reach.shown, started)
-        return self._prepared(token, media, reach, read, caller_grant, mine_listed, callee)
+        return self._prepared(token, media, reach, read, caller_grant, mine_listed, callee, number)
 
     def _prepared(
         self,
@@ -102,6 +104,7 @@ class Placing:
         caller_grant: str | None,
         mine: Listed,
         found: Callee,
+        number: PhoneNumber | None,
     ) -> dict[str, Any]:
         callee, call, now = read["callee"], str(uuid.uuid4()), self.arbiter.clock()
         ticket = Ticket(
@@ -127,6 +130,7 @@ class Placing:
             "expires_in": TICKET_MS // 1000,
             "callee": {
                 "subscriber": callee["id"],
+                "phone": number.e164 if number else None,
                 "list": found.listed.list,
                 "signature": found.listed.signature,
                 "devices": list(reach.devices),
@@ -136,11 +140,10 @@ class Placing:
             "ring_seconds": round(self.env.ring_seconds),
         }
 
-    def _callee(self, callee: Mapping[str, str]) -> tuple[bytes | None, str | None, str | None]:
+    def _callee(self, callee: Mapping[str, str]) -> tuple[PhoneNumber | None, str | None]:
         if "subscriber" in callee:
-            return None, callee["subscriber"], None
-        number = parse_phone(callee["phone"], unassigned=True)
-        return self.keys.phone_hash(number.e164), None, number.country
+            return None, callee["subscriber"]
+        return parse_phone(callee["phone"], unassigned=True), None
 
     async def _not_before_floor(self, shown: Shown, started: float) -> CannotBeCalledNow:
         await asyncio.sleep(until_beat(time.monotonic() - started))

@@ -97,7 +97,7 @@ REQUESTS: Mapping[str, Message] = {
                 Field("callee", Kind.CALLEE, "who is to be called"),
                 Field("media", Kind.MEDIA, "what kind of call", required=False),
             ),
-            '{"call":…,"ticket":…,"expires_in":60,"callee":{"subscriber":…,"list":…,"signature":…,"devices":[…]},'
+            '{"call":…,"ticket":…,"expires_in":60,"callee":{"subscriber":…,"phone":…,"list":…,"signature":…,"devices":[…]},'
             '"ice_servers":[…],"profile":{…},"ring_seconds":45}',
             ("phone_invalid", "not_authenticated", "device_not_listed", *CANNOT),
         ),

@@ -52,6 +52,9 @@ class RegistrationBody(serializers.Serializer[Any]):
 
 class ChallengeAnswer(serializers.Serializer[Any]):
     challenge = serializers.UUIDField()
+    phone = serializers.CharField(
+        help_text="The number as it was read (E.164): what the phone calls itself from now on"
+    )
     expires_in = serializers.IntegerField(help_text="Seconds")
     resend_after = serializers.IntegerField(help_text="Seconds until the number may be sent another code")
     demonstration_code = serializers.CharField(required=False, help_text="The code itself, in a demonstration only")

@@ -45,6 +45,7 @@ class RegistrationView(OpenView):
         challenge = registration.begin(sent["phone"], address=client_address(request), now=timezone.now())
         answer: dict[str, Any] = {
             "challenge": str(challenge.id),
+            "phone": challenge.phone,
             "expires_in": challenge.expires_in,
             "resend_after": challenge.resend_after,
         }

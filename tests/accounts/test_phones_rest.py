@@ -67,7 +67,8 @@ def test_registration__in_a_demonstration__shows_the_code() -> None:
     assert answer.status_code == 202
     assert answer["Cache-Control"] == "no-store"
     body = answer.json()
-    assert set(body) == {"challenge", "expires_in", "resend_after", "demonstration_code"}
+    assert set(body) == {"challenge", "phone", "expires_in", "resend_after", "demonstration_code"}
+    assert body["phone"] == "+493090182000"
     assert len(body["demonstration_code"]) == 6
 
 
@@ -76,7 +77,7 @@ def test_registration__for_real_people__never_shows_the_code(settings: Any) -> N
 
     answer = post("/v1/registration", {"phone": ALICE})
 
-    assert set(answer.json()) == {"challenge", "expires_in", "resend_after"}
+    assert set(answer.json()) == {"challenge", "phone", "expires_in", "resend_after"}
 
 
 def test_registration__asked_too_often__says_when_to_try_again(settings: Any) -> None:

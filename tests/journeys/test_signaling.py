@@ -43,6 +43,7 @@ async def test_call__to_somebody_not_enabled__turns_calling_on_and_connects(stag
 
         assert (ready["expires_in"], ready["ring_seconds"], ready["ice_servers"]) == (60, 45, [])
         assert ready["callee"]["devices"] == [bob.device]
+        assert ready["callee"]["phone"] == stage.number("bob")
         assert (ring["activates"], ring["media"], ring["lifetime"]) == (True, "audio", 60)
         assert ring["from"]["phone"] == stage.number("alice")
         assert ringing["device"] == answer["device"] == bob.device

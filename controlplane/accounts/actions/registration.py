@@ -34,6 +34,7 @@ class Challenge:
     """What the phone learns of a code that was sent. `code` is only ever shown in a demonstration."""
 
     id: UUID
+    phone: str = field(repr=False)
     expires_in: int
     resend_after: int
     code: str = field(repr=False)
@@ -63,7 +64,8 @@ def begin(phone: str, *, address: str, now: datetime) -> Challenge:
         )
         transaction.on_commit(partial(_send, number.e164, code, challenge))
     seconds = int(one_time_code.LIFETIME.total_seconds())
-    return Challenge(id=challenge, expires_in=seconds, resend_after=current_limits().resend.seconds, code=code)
+    resend_after = current_limits().resend.seconds
+    return Challenge(challenge, phone=number.e164, expires_in=seconds, resend_after=resend_after, code=code)
 
 
 def verify(
