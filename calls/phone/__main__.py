@@ -19,6 +19,7 @@ from calls.phone.incoming import Answering, Policy
 from calls.phone.leg import MakeMedia, Wish
 from calls.phone.phone import Device, Phone
 from calls.phone.report import Reporter
+from calls.rules.contacts import plain_number
 
 FAILED, UNUSABLE = 1, 2
 
@@ -132,7 +133,7 @@ async def _typed(expires_in: int) -> str:
 
 async def _sign_in(options: argparse.Namespace, phone: Phone, commands: Commands | None = None) -> None:
     """Register where a number is given and the folder doesn't hold it yet."""
-    if not options.phone or (phone.identity.registered and phone.identity.phone == options.phone):
+    if not options.phone or (phone.identity.registered and phone.identity.phone == plain_number(options.phone)):
         return
 
     async def code(expires_in: int) -> str:

@@ -78,7 +78,10 @@ class Account:
     # Registration
 
     async def register(self, phone: str, device: Mapping[str, Any], *, carrier: str | None, code: AskCode) -> None:
-        """Sign in with a number: the code comes with a demonstration's answer, otherwise from `code(seconds)`."""
+        """Sign in with a number: the code comes with a demonstration's answer, otherwise from `code(seconds)`.
+
+        The phone's own number is the one that the server read from what was written.
+        """
         asked = await self.ask("POST", "/v1/registration", {"phone": phone}, signed=False)
         answer = asked.get("demonstration_code") or await code(int(asked.get("expires_in", 600)))
         keys, device_id = self.identity.keys, str(uuid.uuid4())  # an id registers once, also of the same phone
@@ -91,7 +94,7 @@ class Account:
         if carrier:
             body["carrier"] = carrier
         granted = await self.ask("POST", "/v1/registration/verify", body, signed=False)
-        self.identity.url, self.identity.phone = self.url, phone
+        self.identity.url, self.identity.phone = self.url, asked["phone"]
         self.identity.subscriber = granted["subscriber"]
         self.identity.device = granted["device"]
         self._keep(granted)

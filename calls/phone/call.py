@@ -14,6 +14,7 @@ from calls.phone.leg import MakeMedia, Media, MediaFailed, SecurityError, Wish
 from calls.phone.report import Reporter, now_ms
 from calls.phone.signaling import Line
 from calls.rules.blob import BadBlob, Counters, Role, b64, confirmation, open_transport, seal_transport, unb64
+from calls.rules.contacts import Recognised
 from calls.rules.devices import BadDeviceList, DeviceList
 from calls.rules.noise_ik import BadHandshake
 from calls.rules.noise_ik import Session as Secret
@@ -45,15 +46,24 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end: its account, the verified device list, and its number where it is known."""
+    """The other end: its account, the verified device list, its number where it is known, and who that was to us."""
 
     subscriber: str
     listed: DeviceList
     phone: str | None
+    found: Recognised
 
     @property
     def name(self) -> str:
         return self.phone or self.subscriber
+
+    @property
+    def not_compared(self) -> str:
+        """What people should know before they believe that this is whom they mean; empty where they have compared."""
+        if self.found.verified or self.found.change is not None:  # a change is told in words of its own
+            return ""
+        first = "This is the first call with them, and you" if self.found.is_first else "You"
+        return f"{first} have not compared the safety number yet."
 
 
 @dataclass(slots=True)
@@ -126,7 +136,14 @@ class Call:
     # The user's wishes
 
     def answer(self, wish: Wish | None = None) -> None:
-        """The user takes the call: nothing from the network does this."""
+        """The user takes the call: nothing from the network does this.
+
+        Where a contact changed whom the user had compared, nothing happens until the user has agreed to it.
+        """
+        if self.peer is not None and self.desk.identity.meet(self.peer.listed, self.peer.phone).must_agree:
+            detail = f"You had compared the safety number of {self.peer.name}. Agree with `trust` before you answer."
+            self.refused(Refused.here("key_changed", detail), "answer")
+            return
         if wish is not None:
             self.wish = wish
         self.answered.set()
@@ -267,6 +284,8 @@ class Call:
         other = Role.RESPONDER if self.role is Role.INITIATOR else Role.INITIATOR
         own, expected = (confirmation(role, self.secret.handshake_hash) for role in (self.role, other))
         await self.media.confirm(own, expected, self.tell, self.heard)
+        assert self.peer is not None
+        self.desk.identity.remember(self.peer.listed, self.peer.phone)
         tone = getattr(self.media, "tone", None)
         self.say(
             "media", "Connected from phone to phone, and confirmed.", set_up_ms=now_ms() - self.began_at, tone=tone
@@ -275,7 +294,8 @@ class Call:
         if ok.get("state") != "connected":
             await asyncio.wait_for(self._both_connected.wait(), SETUP_SECONDS)
         self.state = State.CONNECTED
-        self.say("connected", "The call stands.")
+        words = f"The call stands. {self.peer.not_compared}".rstrip()
+        self.say("connected", words, compared=self.peer.found.verified)
         self._spawn(self._keep_alive())
         lost = asyncio.ensure_future(self.media.lost.wait())
         try:

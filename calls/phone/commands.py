@@ -25,7 +25,7 @@ One JSON object per line comes out: `event`, `at` (epoch milliseconds of this ma
             connected {call}                 the server says that both ends are connected
             ended {call, reason, cause?, words, stats?: {received, sent, lost, jitter_ms, recorded_seconds}}
             reason `refused` with the problem's code as `cause` where no call came about
-    missed {call, peer} · busy {call, peer} · key_changed {subscriber, phone?}
+    missed {call, peer} · busy {call, peer} · key_changed {subscriber, phone?, change, words}
     grant {feature, grant, source, words} · features_changed {version}
     features {features} · ofrep {feature, value, reason, token_issued_at, answer} · me {me} · status {…} · set {…}
     token {access_token} · prepared {to, call}
@@ -49,6 +49,8 @@ from calls.phone.incoming import Answering, Policy
 from calls.phone.leg import Wish
 from calls.phone.phone import Phone, named
 from calls.rules.devices import safety_number
+
+_STRANGER = "No call has stood with {who} yet."
 
 
 class BadCommand(Exception):
@@ -216,30 +218,26 @@ class Commands:
     async def _accepts_invites(self, command: Mapping[str, Any]) -> Any:
         return await self._ask("PATCH", "/v1/me", {"accepts_invites": bool(command["value"])})
 
-    def _contact(self, who: str) -> tuple[str, Any]:
-        for subscriber, contact in self.phone.identity.contacts.items():
-            if who in {subscriber, contact.phone}:
-                return subscriber, contact
-        raise BadCommand(f"This phone hasn't met {who} yet.")
-
     async def _safety(self, command: Mapping[str, Any]) -> Any:
         who, me = str(command["who"]), self.phone.identity
-        subscriber, contact = self._contact(who)
-        digits = safety_number((me.keys.account_public, me.subscriber), (contact.pin.account_key, subscriber))
+        contact = me.contact(who)
+        if contact is None:
+            raise BadCommand(_STRANGER.format(who=who))
+        theirs = (contact.pin.account_key, contact.subscriber)
+        digits = safety_number((me.keys.account_public, me.subscriber), theirs)
         shown = " ".join(digits[at : at + 5] for at in range(0, 60, 5))
         return "safety", f"Safety number with {who}: {shown}", {"who": who, "number": digits}
 
     async def _trust(self, command: Mapping[str, Any]) -> Any:
         who = str(command["who"])
-        self._contact(who)
-        self.phone.identity.trust(who)
-        return "trusted", f"You trust the new key of {who}.", {"who": who}
+        if not self.phone.identity.trust(who):
+            raise BadCommand(f"Nothing has changed about {who}.")
+        return "trusted", f"You agree to what has changed about {who}: the next call with them counts.", {"who": who}
 
     async def _verified(self, command: Mapping[str, Any]) -> Any:
         who = str(command["who"])
-        _, contact = self._contact(who)
-        contact.verified = contact.trusted = True
-        self.phone.identity.keep_contacts()
+        if not self.phone.identity.verify(who):
+            raise BadCommand(_STRANGER.format(who=who))
         return "verified", f"You have compared the safety number with {who}.", {"who": who}
 
     async def _reconnect(self, command: Mapping[str, Any]) -> Any:

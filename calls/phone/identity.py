@@ -5,7 +5,7 @@ either the old or the new one whole. One process at a time uses a folder.
 
 - `identity.json`: number, subscriber, device, private keys, the signed device list.
 - `tokens.json`: access token and refresh token.
-- `contacts.json`: the pinned account key of everyone who called or was called.
+- `contacts.json`: number and account key of everyone with whom a call stood, and what has claimed to be them since.
 - `mark.json`: how far the inbox was read, and the calls that were seen (against replays).
 """
 
@@ -16,14 +16,16 @@ import json
 import os
 import secrets
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nacl.signing import SigningKey
 
 from calls.rules.blob import BadBlob, End, b64, unb64
-from calls.rules.devices import DeviceKeys, DeviceList, Pin, Standing, digest, pin_of, sign, standing
+from calls.rules.contacts import Claim, Contact, Recognised, recognise, remembered
+from calls.rules.devices import DeviceKeys, DeviceList, Pin, digest, sign
 from calls.rules.noise_ik import KeyPair
 
 
@@ -58,16 +60,6 @@ class Tokens:
     refresh: str
     issued_at: float
     expires_at: float
-
-
-@dataclass(slots=True)
-class Contact:
-    """What is remembered of another account. `trusted` is False after its key changed, until the user agrees."""
-
-    phone: str | None
-    pin: Pin
-    verified: bool = False
-    trusted: bool = True
 
 
 @dataclass(slots=True)
@@ -106,7 +98,7 @@ class Identity:
         self.list_body = b""
         self.list_signature = b""
         self.tokens: Tokens | None = None
-        self.contacts: dict[str, Contact] = {}
+        self.contacts: list[Contact] = []
         self.mark = Mark()
         try:
             self._load()
@@ -123,7 +115,8 @@ class Identity:
     @property
     def end(self) -> End:
         """This end of a call, as the prologue names it."""
-        return End(self.subscriber, self.device, self.own_list.epoch, self.own_list.account_key)
+        own = self.own_list
+        return End(self.subscriber, self.device, own.epoch, own.account_key, self.phone)
 
     @property
     def own_list(self) -> DeviceList:
@@ -142,29 +135,45 @@ class Identity:
 
     # Whom we know
 
-    def meet(self, listed: DeviceList, phone: str | None) -> Standing:
-        """Compare a verified list with what is remembered of its account, and remember what may be believed."""
-        known = self.contacts.get(listed.subscriber)
-        found = standing(listed, known.pin if known else None)
-        if known is None:
-            self.contacts[listed.subscriber] = Contact(phone, pin_of(listed))
-        elif found is Standing.NEWER:
-            known.pin = pin_of(listed)
-        elif found is Standing.KEY_CHANGED:
-            known.pin, known.trusted = pin_of(listed), False
-        else:
-            return found if known.trusted or found is not Standing.SAME else Standing.KEY_CHANGED
-        self.keep_contacts()
-        return found if self.contacts[listed.subscriber].trusted else Standing.KEY_CHANGED
+    def meet(self, listed: DeviceList, phone: str | None) -> Recognised:
+        """How a verified list and its number stand to whom this phone remembers. Nothing is believed by it: what
+        contradicts a contact is noted there, for the user to agree to."""
+        found = recognise(self.contacts, listed, phone)
+        if found.change is not None:
+            claim = Claim(phone, listed.subscriber, listed.account_key)
+            for contact in found.touched:
+                self._exchange(contact, replace(contact, rival=claim, agreed=False))
+        return found
+
+    def remember(self, listed: DeviceList, phone: str | None) -> None:
+        """A call has proved these keys: they are the contact's from now on, unless they contradict what is known."""
+        found = recognise(self.contacts, listed, phone)
+        if found.change is None:
+            self.contacts = [contact for contact in self.contacts if contact not in found.touched]
+            self.contacts.append(remembered(found, listed, phone))
+            self.keep_contacts()
+
+    def contact(self, who: str) -> Contact | None:
+        """Whom the user means by a number or a subscriber id."""
+        return next((contact for contact in self.contacts if contact.is_called(who)), None)
 
     def trust(self, who: str) -> bool:
-        """The user agrees to a changed key of this subscriber or number. False where nobody is meant."""
-        for subscriber, contact in self.contacts.items():
-            if who in {subscriber, contact.phone}:
-                contact.trusted, contact.verified = True, False
-                self.keep_contacts()
-                return True
-        return False
+        """The user agrees to what has changed about this subscriber or number. False where nothing has."""
+        changed = [contact for contact in self.contacts if contact.rival is not None and contact.is_called(who)]
+        for contact in changed:
+            self._exchange(contact, replace(contact, agreed=True))
+        return bool(changed)
+
+    def verify(self, who: str) -> bool:
+        """The user has compared the safety number of this contact. False where nobody is meant."""
+        contact = self.contact(who)
+        if contact is not None:
+            self._exchange(contact, replace(contact, verified=True))
+        return contact is not None
+
+    def _exchange(self, old: Contact, new: Contact) -> None:
+        self.contacts[self.contacts.index(old)] = new
+        self.keep_contacts()
 
     # Files
 
@@ -193,25 +202,12 @@ class Identity:
             self._write("tokens.json", body)
 
     def keep_contacts(self) -> None:
-        self._write(
-            "contacts.json",
-            {
-                subscriber: {
-                    "phone": contact.phone,
-                    "key": b64(contact.pin.account_key),
-                    "epoch": contact.pin.epoch,
-                    "digest": b64(contact.pin.digest),
-                    "verified": contact.verified,
-                    "trusted": contact.trusted,
-                }
-                for subscriber, contact in self.contacts.items()
-            },
-        )
+        self._write("contacts.json", [_contact_as_json(contact) for contact in self.contacts])
 
     def keep_mark(self) -> None:
         self._write("mark.json", {"epoch": self.mark.epoch, "last_seq": self.mark.last_seq, "seen": self.mark.seen})
 
-    def _write(self, name: str, value: dict[str, Any]) -> None:
+    def _write(self, name: str, value: dict[str, Any] | list[dict[str, Any]]) -> None:
         draft = self.folder / f".{name}.draft"
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             json.dump(value, file)
@@ -234,8 +230,27 @@ class Identity:
             self.list_body, self.list_signature = unb64(kept["list"]), unb64(kept["signature"])
         if kept := self._read("tokens.json"):
             self.tokens = Tokens(kept["access"], kept["refresh"], kept["issued_at"], kept["expires_at"])
-        for subscriber, entry in (self._read("contacts.json") or {}).items():
-            pin = Pin(unb64(entry["key"]), entry["epoch"], unb64(entry["digest"]))
-            self.contacts[subscriber] = Contact(entry["phone"], pin, entry["verified"], entry["trusted"])
+        self.contacts = [_contact_of(entry) for entry in self._read("contacts.json") or ()]
         if kept := self._read("mark.json"):
             self.mark = Mark(kept["epoch"], kept["last_seq"], kept["seen"])
+
+
+def _contact_as_json(contact: Contact) -> dict[str, Any]:
+    pin, rival = contact.pin, contact.rival
+    return {
+        "phone": contact.phone,
+        "subscriber": contact.subscriber,
+        "key": b64(pin.account_key),
+        "epoch": pin.epoch,
+        "digest": b64(pin.digest),
+        "verified": contact.verified,
+        "rival": rival and {"phone": rival.phone, "subscriber": rival.subscriber, "key": b64(rival.key)},
+        "agreed": contact.agreed,
+    }
+
+
+def _contact_of(entry: Mapping[str, Any]) -> Contact:
+    pin = Pin(unb64(entry["key"]), entry["epoch"], unb64(entry["digest"]))
+    said = entry["rival"]
+    rival = said and Claim(said["phone"], said["subscriber"], unb64(said["key"]))
+    return Contact(entry["phone"], entry["subscriber"], pin, entry["verified"], rival, entry["agreed"])

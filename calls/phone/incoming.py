@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, assert_never
 
 from calls.phone.account import Refused
 from calls.phone.call import SETUP_SECONDS, Call, Desk, Ending, Peer, State
+from calls.phone.identity import Identity
 from calls.phone.leg import SecurityError, Wish
 from calls.phone.outgoing import believe, fresh_pair
 from calls.rules.blob import LIFETIME_SECONDS, BadBlob, End, Role, b64, pad, prologue, unb64, unpad
@@ -78,23 +79,36 @@ def _believe_ring(call: Call, ring: Mapping[str, Any]) -> Responding:
     if keys is None:
         raise SecurityError("The calling device isn't signed by its account.")
     identity, listed = call.desk.identity, call.peer.listed
-    theirs = End(listed.subscriber, call.peer_device, listed.epoch, listed.account_key)
-    media, lifetime = str(ring.get("media")), int(ring.get("lifetime", LIFETIME_SECONDS))
-    bound = prologue(call.id, caller=theirs, callee=identity.end, media=media, lifetime=lifetime)
-    payload, responding = read_message_1(identity.keys.exchange, bound, unb64(ring.get("blob")))
+    theirs = End(listed.subscriber, call.peer_device, listed.epoch, listed.account_key, call.peer.phone)
+    payload, responding = _read(identity, call.id, theirs, ring)
     if responding.remote_static != keys.x25519:
         raise SecurityError("The call is sealed with a key that isn't in the caller's device list.")
-    if unpad(payload).get("media") != media:
+    if unpad(payload).get("media") != ring.get("media"):
         raise SecurityError("The call was sealed for another kind of media.")
     return responding
+
+
+def _read(identity: Identity, call: str, caller: End, ring: Mapping[str, Any]) -> tuple[bytes, Responding]:
+    """Payload and state of a first message to this phone's number, or to its account where no number was dialled."""
+    media, lifetime = str(ring.get("media")), int(ring.get("lifetime", LIFETIME_SECONDS))
+
+    def read(callee: End) -> tuple[bytes, Responding]:
+        bound = prologue(call, caller=caller, callee=callee, media=media, lifetime=lifetime)
+        return read_message_1(identity.keys.exchange, bound, unb64(ring.get("blob")))
+
+    try:
+        return read(identity.end)
+    except BadHandshake:
+        return read(replace(identity.end, phone=None))
 
 
 async def _flow(call: Call, ring: Mapping[str, Any], responding: Responding, policy: Policy) -> None:
     assert call.peer is not None
     peer, activates = call.peer, bool(ring.get("activates"))
-    sentence = f"{peer.name} is calling." + (f" {ACTIVATES}" if activates else "")
+    sentence = " ".join(filter(None, [f"{peer.name} is calling.", ACTIVATES if activates else "", peer.not_compared]))
     words = ACTIVATES if activates else None
     fields = {"from": peer.phone, "subscriber": peer.subscriber, "activates": activates, "words": words}
+    fields["compared"] = peer.found.verified
     call.say("ring", sentence, media=ring.get("media"), **fields)
     await call.desk.line.request("ringing", call=call.id)
     await _until_answered(call, peer, policy)
@@ -119,7 +133,7 @@ async def _flow(call: Call, ring: Mapping[str, Any], responding: Responding, pol
 async def _until_answered(call: Call, peer: Peer, policy: Policy) -> None:
     """Returns when the user answers. A changed key takes the answer out of every standing wish's hands."""
     subscriber, until = call.desk.consents.pop(call.id, ("", 0.0))
-    trusted = call.desk.identity.contacts[peer.subscriber].trusted
+    trusted = peer.found.change is None
     if trusted and subscriber == peer.subscriber and time.monotonic() < until:
         call.answer()
     match policy.answering:

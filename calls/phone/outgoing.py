@@ -12,6 +12,7 @@ from calls.phone.account import Refused
 from calls.phone.call import SETUP_SECONDS, Call, Desk, Ending, Peer, State
 from calls.phone.leg import SecurityError, Wish
 from calls.rules.blob import LIFETIME_SECONDS, End, Role, b64, pad, prologue, unb64, unpad
+from calls.rules.contacts import plain_number, words_of
 from calls.rules.devices import Standing, verify
 from calls.rules.noise_ik import Initiated, KeyPair, read_message_2, write_message_1
 from calls.rules.sdp import Setup, parse
@@ -28,6 +29,7 @@ def fresh_pair() -> KeyPair:
 async def place(desk: Desk, whom: Mapping[str, str], wish: Wish) -> Ending:
     """Call a number (`{"phone": …}`) or a subscriber (`{"subscriber": …}`) and stay until the call is over."""
     call = Call(desk, Role.INITIATOR, wish)
+    whom = {what: plain_number(meant) if what == "phone" else meant for what, meant in whom.items()}
     who = whom.get("phone") or whom.get("subscriber")
     call.say("calling", f"Calling {who}.", to=who)
     return await call.live(_flow(call, whom))
@@ -36,7 +38,7 @@ async def place(desk: Desk, whom: Mapping[str, str], wish: Wish) -> Ending:
 async def _flow(call: Call, whom: Mapping[str, str]) -> None:
     prepared = await _ask(call, "prepare", callee=dict(whom), media=MEDIA)
     call.id, call.ticket = str(prepared["call"]), prepared.get("ticket")
-    call.peer = believe(call, prepared["callee"], whom.get("phone"))
+    call.peer = believe(call, _as_meant(prepared["callee"], whom), whom.get("phone"))
     first = _first_messages(call, prepared["callee"].get("devices") or [])
     call.desk.calls[call.id] = call
     await _invite(call, {device: message for device, (message, _) in first.items()})
@@ -81,25 +83,36 @@ def _consent(call: Call, theirs: str, subscriber: str) -> None:
     call.finish(Ending("glare_merged", None, "You called each other at the same moment; their call goes on."))
 
 
+def _as_meant(callee: Mapping[str, Any], whom: Mapping[str, str]) -> Mapping[str, Any]:
+    """What `prepare` says of the callee, where it speaks of the number or account that the user meant."""
+    for what, meant in whom.items():
+        if callee.get(what) != meant:
+            detail = f"The server reads {meant} as {callee.get(what)}. Call that one if it is whom you mean."
+            raise Refused.here("read_otherwise", detail)
+    return callee
+
+
 def believe(call: Call, said: Mapping[str, Any], phone: str | None) -> Peer:
-    """The other end of a call, whose device list is signed and fits what is remembered. Raises `SecurityError`."""
+    """The other end of a call, whose device list is signed and fits what is remembered. Raises `SecurityError`.
+
+    `phone` is the number as this phone knows it: the one that was dialled, or that the ring names. A change is told;
+    where the user had compared the safety number, a call of the user's own ends here.
+    """
     listed = verify(unb64(said.get("list")), unb64(said.get("signature")))
     if listed.subscriber != said.get("subscriber"):
         raise SecurityError("The device list belongs to somebody else than who was meant.")
     if listed.device(call.desk.identity.device) is not None:
         raise SecurityError("The device list names this very device.")
-    known = call.desk.identity.contacts.get(listed.subscriber)
-    verified = known is not None and known.verified
     found = call.desk.identity.meet(listed, phone)
-    if found in {Standing.WENT_BACK, Standing.FORKED}:
+    if found.standing in {Standing.WENT_BACK, Standing.FORKED}:
         raise SecurityError("The device list goes back behind one that this phone has seen.")
-    if found is Standing.KEY_CHANGED:
+    if found.change is not None:
         who = phone or listed.subscriber
-        sentence = f"The account key of {who} has changed: a new phone, or somebody else. Compare the safety number."
-        call.say("key_changed", sentence, subscriber=listed.subscriber, phone=phone)
-        if verified and call.role is Role.INITIATOR:
-            raise SecurityError(f"You had verified {who}, and the key changed. Agree with `trust` before you call.")
-    return Peer(listed.subscriber, listed, phone)
+        words = words_of(found.change, who)
+        call.say("key_changed", words, subscriber=listed.subscriber, phone=phone, change=found.change, words=words)
+        if found.must_agree and call.role is Role.INITIATOR:
+            raise SecurityError(f"You had compared the safety number of {who}. Agree with `trust` before you call.")
+    return Peer(listed.subscriber, listed, phone, found)
 
 
 def _first_messages(call: Call, devices: list[str]) -> dict[str, tuple[bytes, Initiated]]:
@@ -112,7 +125,7 @@ def _first_messages(call: Call, devices: list[str]) -> dict[str, tuple[bytes, In
         keys = listed.device(device)
         if keys is None:
             continue
-        callee = End(listed.subscriber, device, listed.epoch, listed.account_key)
+        callee = End(listed.subscriber, device, listed.epoch, listed.account_key, call.peer.phone)
         bound = prologue(call.id, caller=identity.end, callee=callee, media=MEDIA, lifetime=LIFETIME_SECONDS)
         messages[device] = write_message_1(identity.keys.exchange, keys.x25519, fresh_pair(), bound, payload)
     if not messages:

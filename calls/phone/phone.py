@@ -78,8 +78,8 @@ class Phone:
         self.identity.name = name
         await self.account.register(number, device.as_json(), carrier=carrier, code=code)
         me = self.identity
-        words = f"Registered as {number}."
-        self.reporter.say("registered", words, phone=number, subscriber=me.subscriber, device=me.device)
+        words = f"Registered as {me.phone}."
+        self.reporter.say("registered", words, phone=me.phone, subscriber=me.subscriber, device=me.device)
 
     async def connect(self) -> None:
         """Open the socket and wait until the server welcomes it. Raises `Refused` where it never will."""

@@ -2,7 +2,9 @@
 
 - A blob's plaintext is a 2-byte big-endian length, the JSON, and zeros up to the least of 256, 512, 1024, 2048 or 4096
   bytes that fits: its size tells nothing finer.
-- The prologue is canonical JSON of everything that the server sees of a call; both ends must hold the same bytes.
+- The prologue is canonical JSON of everything that the server sees of a call; both ends must hold the same bytes. The
+  numbers stand in it as each end knows them: its own, the one that was dialled (null where an account was called), and
+  the one that the ring names. So a server that lies about a number breaks the handshake.
 - A transport blob is an 8-byte big-endian counter and the ciphertext. A retry resends identical bytes, and `Counters`
   tells a repeated message from a new one.
 
@@ -26,6 +28,7 @@ from calls.rules.noise_ik import Session
 
 SIZES = (256, 512, 1024, 2048, 4096)
 LIFETIME_SECONDS = 60
+PROLOGUE_VERSION = 2
 CONFIRM_AS = b"rollcall confirm v1"
 _B64 = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 
@@ -43,15 +46,17 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """One end of a call as the prologue binds it: account (subscriber id), device id, list epoch, account key."""
+    """One end of a call as the prologue binds it: subscriber id, device id, list epoch, account key, number (E.164)."""
 
     account: str
     device: str
     epoch: int
     key: bytes
+    phone: str | None
 
     def as_json(self) -> dict[str, Any]:
-        return {"account": self.account, "device": self.device, "epoch": self.epoch, "key": b64(self.key)}
+        key = b64(self.key)
+        return {"account": self.account, "device": self.device, "epoch": self.epoch, "key": key, "phone": self.phone}
 
 
 def b64(data: bytes) -> str:
@@ -105,10 +110,10 @@ def unpad(padded: bytes) -> dict[str, Any]:
 
 
 def prologue(call: str, *, caller: End, callee: End, media: str, lifetime: int = LIFETIME_SECONDS) -> bytes:
-    """The bytes that bind a handshake to everything that the server sees of the call."""
+    """The bytes that bind a handshake to everything that the server sees of the call, and to both numbers."""
     return canonical(
         {
-            "v": 1,
+            "v": PROLOGUE_VERSION,
             "call": call,
             "caller": caller.as_json(),
             "callee": callee.as_json(),

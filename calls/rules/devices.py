@@ -146,15 +146,18 @@ def check_successor(new: DeviceList, last_body: bytes | None) -> None:
 
 
 def standing(listed: DeviceList, pin: Pin | None) -> Standing:
-    """How a verified list stands to what we remember. Lists that we missed in between can't be checked."""
+    """How a verified list stands to what we remember. Lists that we missed in between can't be checked.
+
+    Epochs count under one account key only: a lie about the key must not make the true key's lists look old.
+    """
     if pin is None:
         return Standing.FIRST_SEEN
+    if listed.account_key != pin.account_key:
+        return Standing.KEY_CHANGED
     if listed.epoch < pin.epoch:
         return Standing.WENT_BACK
     if listed.epoch == pin.epoch:
         return Standing.SAME if digest(listed.as_bytes()) == pin.digest else Standing.FORKED
-    if listed.account_key != pin.account_key:
-        return Standing.KEY_CHANGED
     if listed.epoch == pin.epoch + 1 and listed.previous != pin.digest:
         return Standing.FORKED
     return Standing.NEWER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .blob import LIFETIME_SECONDS, PROLOGUE_VERSION
 from .call import State, Timers
 from .ending import ENDINGS
 from .messages import ACK, EVENTS, FRAME_BYTES, HELLO, REQUESTS, TOKEN, Message
@@ -49,7 +50,9 @@ REFUSALS = {
 
 def page() -> str:
     """The whole page in Markdown."""
-    return "\n".join([*_opening(), *_requests(), *_events(), *_machine(), *_reasons(), *_refusals(), *_rest(), ""])
+    return "\n".join(
+        [*_opening(), *_requests(), *_events(), *_sealed(), *_machine(), *_reasons(), *_refusals(), *_rest(), ""]
+    )
 
 
 def _opening() -> list[str]:
@@ -118,6 +121,27 @@ def _message(message: Message) -> list[str]:
     if message.refusals:
         lines += ["Refusals: " + ", ".join(f"`{code}`" for code in message.refusals) + ".", ""]
     return lines
+
+
+def _sealed() -> list[str]:
+    return [
+        "## What the handshake binds",
+        "",
+        "The blobs of `invite` and `accept` are the two messages of `Noise_IK_25519_AESGCM_SHA256`; `relay` carries",
+        "what follows. The prologue is canonical JSON (sorted members, no spaces, UTF-8), the same bytes at both ends:",
+        "",
+        "```",
+        f'{{"v":{PROLOGUE_VERSION},"call":…,"media":"audio","lifetime":{LIFETIME_SECONDS},"caller":END,"callee":END}}',
+        'END: {"account":subscriber,"device":…,"epoch":of the device list,"key":account key,"phone":E.164 or null}',
+        "```",
+        "",
+        "Each end puts in the numbers as it knows them: its own, the one that was dialled (null where an account was",
+        "called), and the one that the ring names. So a server that lies about a number breaks the handshake, and the",
+        "phone that notices ends the call as `security_error`. A number that comes with another account key than",
+        "before, or a key with another number, is a changed key: people are told, nothing is answered by itself, and",
+        "somebody whose safety number was compared is called or answered only after the user agrees.",
+        "",
+    ]
 
 
 def _machine() -> list[str]:

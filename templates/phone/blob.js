@@ -31,9 +31,10 @@ export function unpad(padded) {
   }
 }
 
-/** The bytes that bind a handshake to everything that the server sees of the call; an end is {account, device, epoch, key}. */
+/** The bytes that bind a handshake to everything that the server sees of the call; an end is {account, device, epoch, key, phone}.
+ *  The numbers are as each end knows them: a server that lies about one breaks the handshake. */
 export function prologue({ call, caller, callee, media, lifetime }) {
-  return canonicalJson({ v: 1, call, caller, callee, media, lifetime });
+  return canonicalJson({ v: 2, call, caller, callee, media, lifetime });
 }
 
 /** What `role` ("i" called, "r" answered) says inside DTLS: both ends of the media are both ends of the handshake. */

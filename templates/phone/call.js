@@ -6,7 +6,8 @@
 
 import { Transport, confirmation } from "./blob.js";
 import { toB64 } from "./bytes.js";
-import { BadDeviceList, pinOf, readList, safetyNumber, standing } from "./devices.js";
+import { claimOf, recognise, remembered } from "./contacts.js";
+import { BadDeviceList, readList, safetyNumber } from "./devices.js";
 import { Link, MicrophoneError } from "./media.js";
 import { NoiseError } from "./noise.js";
 import { Problem } from "./problem.js";
@@ -28,11 +29,12 @@ const isUntrusted = (error) => [Untrusted, NoiseError, BadSession, BadDeviceList
  * visible change. `ended` = {reason, cause, words, problem, by} once it is over.
  */
 export class Call {
-  constructor(ports, { direction, phone }) {
+  constructor(ports, { direction, phone, agreed = null }) {
     Object.assign(this, ports);
     this.direction = direction;
+    this.agreed = agreed; // a claim that contradicts a contact, and that the person wants all the same
     this.id = null;
-    this.peer = { phone, subscriber: null, standing: null, verified: false };
+    this.peer = { phone, subscriber: null, standing: null, change: null, mustAgree: false, verified: false };
     this.state = null;
     this.ended = null;
     this.muted = false;
@@ -52,26 +54,30 @@ export class Call {
     this.changed();
   }
 
-  /** Reads the other side's list and compares it with what this phone remembers of the account. */
+  /** Reads the other side's list and compares it, and the number, with whom this phone remembers. Believes nothing yet. */
   async meet({ subscriber, list, signature }) {
     this.peer.subscriber = subscriber;
     this.list = await readList({ list, signature }, { subscriber });
     if (this.list.devices.has(this.identity.keys.device)) throw new Untrusted("The device list names this very device.");
-    const pin = await this.store.get("peers", subscriber);
-    this.peer.standing = standing(this.list, pin);
-    this.peer.verified = Boolean(pin?.verified) && this.peer.standing !== "key_changed";
-    this.peer.mustAgree = Boolean(pin?.verified) && this.peer.standing === "key_changed";
+    const { touched, ...found } = recognise(await this.store.all("contacts"), this.list, this.peer.phone, this.agreed);
+    Object.assign(this.peer, found);
   }
 
-  /** Remembers the account's keys, once the handshake has proved them. */
+  /** What the person agrees to with this call's tap: the keys that this very number came with. */
+  get claim() {
+    return claimOf(this.list, this.peer.phone);
+  }
+
+  /** A call has proved the account's keys, and the person has seen what changed: they are the contact's from now on. */
   async remember({ verified = this.peer.verified } = {}) {
     this.peer.verified = verified;
-    await this.store.put("peers", this.peer.subscriber, { ...pinOf(this.list), verified });
+    const found = recognise(await this.store.all("contacts"), this.list, this.peer.phone, this.claim);
+    await this.store.keepContact(remembered(found, this.list, this.peer.phone, verified), found.touched);
   }
 
   end(device) {
     const { subscriber, epoch, accountKey } = this.list;
-    return { account: subscriber, device, epoch, key: toB64(accountKey) };
+    return { account: subscriber, device, epoch, key: toB64(accountKey), phone: this.peer.phone };
   }
 
   openLink(iceServers) {

@@ -1,7 +1,7 @@
 // The screens of a call: on its way out, ringing here, in it, and how it ended.
 
 import { h, icon, setText } from "./dom.js";
-import { duration, endingWords, phoneWords, whenWords } from "./words.js";
+import { duration, endingWords, phoneWords, warningWords, whenWords } from "./words.js";
 
 const PROGRESS = {
   calling: "Calling…",
@@ -25,17 +25,25 @@ function round(name, label, { kind = "", onclick, pressed }) {
 }
 
 function keyWarning(call) {
-  if (call.peer.standing !== "key_changed") return null;
-  const words = call.peer.mustAgree
-    ? "The safety number of this person has changed since you compared it. Answering accepts the new one; compare it again in the call."
-    : "The safety number of this person has changed: they may have a new phone. Compare it in the call if it matters.";
-  return h("p", { class: "warning" }, icon("info"), words);
+  const words = warningWords(call);
+  return words ? h("p", { class: "warning", role: "alert" }, icon("info"), words) : null;
 }
+
+/** A first contact is nobody's word but the server's, until people compare. */
+function firstContact(call) {
+  if (call.peer.standing !== "first_seen") return null;
+  return h("p", { class: "quiet" }, "Your first call with this number: nobody has compared the safety number yet.");
+}
+
+const notesOn = (call) => [keyWarning(call), firstContact(call)].filter(Boolean);
+
+const promiseWords = ({ verified }) => `End-to-end encrypted, ${verified ? "compared" : "not compared yet"}`;
 
 /** calling → reaching → ringing → connecting, and the callee's answering → connecting. */
 export function progressScreen(phone) {
   const { call } = phone;
   const line = h("p", { class: "progress" });
+  const notes = h("div");
   const hangUp = round("hangup", call.direction === "out" ? "Hang up" : "End", { kind: "danger", onclick: () => phone.hangUp() });
   const shape = figure("");
   const element = h(
@@ -44,18 +52,20 @@ export function progressScreen(phone) {
     shape,
     h("h1", { tabindex: "-1", class: "number" }, phoneWords(call.peer.phone)),
     line,
+    notes,
     h("div", { class: "controls" }, hangUp),
   );
   const update = () => {
     setText(line, PROGRESS[call.state] ?? "");
     shape.classList.toggle("waves", call.state === "ringing");
+    if (notes.childElementCount === 0) notes.append(...notesOn(call));
   };
   return { name: `progress ${call.direction}`, element, update, focus: hangUp };
 }
 
 export function ringingScreen(phone) {
   const { call } = phone;
-  const answer = round("call", "Answer", { kind: "accent", onclick: () => phone.answer() });
+  const answer = round("call", call.peer.mustAgree ? "Answer anyway" : "Answer", { kind: "accent", onclick: () => phone.answer() });
   const refuse = round("hangup", call.activates ? "Not now" : "Decline", { kind: "danger", onclick: () => phone.hangUp() });
   const element = h(
     "section",
@@ -71,7 +81,7 @@ export function ringingScreen(phone) {
           h("p", { class: "quiet" }, "You can then call others, too. With “Not now” nothing changes."),
         )
       : null,
-    keyWarning(call),
+    ...notesOn(call),
     h("div", { class: "controls two" }, refuse, answer),
   );
   return { name: "ringing", element, update: () => {}, focus: answer };
@@ -116,6 +126,7 @@ export function talkScreen(phone) {
   const timer = h("p", { class: "timer", role: "timer", "aria-live": "off" });
   const quality = h("p", { class: "quality quiet" });
   const bar = h("span", { class: "bar" });
+  const promise = h("span");
   const granted = h("div");
   const panel = h("div");
   const mute = round("mute", "Mute", { onclick: () => phone.call?.mute(!phone.call.muted), pressed: "false" });
@@ -137,7 +148,7 @@ export function talkScreen(phone) {
     figure("still"),
     h("h1", { tabindex: "-1", class: "number" }, phoneWords(call.peer.phone)),
     timer,
-    h("p", { class: "promise" }, icon("shield"), "End-to-end encrypted"),
+    h("p", { class: "promise" }, icon("shield"), promise),
     granted,
     keyWarning(call),
     h("div", { class: "meter", "aria-hidden": "true" }, bar),
@@ -156,6 +167,7 @@ export function talkScreen(phone) {
     setText(timer, duration(Math.floor((Date.now() - call.connectedAt) / 1000)));
     mute.setAttribute("aria-pressed", String(call.muted));
     safety.disabled = call.safety === null;
+    setText(promise, promiseWords(call.peer));
     showGrant(granted, phone);
     measure();
     const [state, words] = qualityWords(call, measured);
@@ -189,7 +201,7 @@ export function endedScreen(phone) {
   const agree = call.ended.reason === "keys_changed";
   const again = h(
     "button",
-    { class: "button", type: "button", onclick: () => (agree ? phone.agreeToNewKeys() : phone.dial(call.peer.phone)) },
+    { class: "button", type: "button", onclick: () => (agree ? phone.agreeToChange() : phone.dial(call.peer.phone)) },
     agree ? "I know, call anyway" : "Call again",
   );
   const done = h("button", { class: "button primary", type: "button", onclick: () => phone.dismiss() }, "Done");

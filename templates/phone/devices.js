@@ -87,12 +87,12 @@ function key32(encoded) {
  */
 export function standing(list, pin) {
   if (pin === null) return "first_seen";
+  if (toB64(list.accountKey) !== pin.accountKey) return "key_changed"; // epochs count under one key only
   need(list.epoch >= pin.epoch, "The other side's device list is older than one that this phone has seen.");
   if (list.epoch === pin.epoch) {
     need(list.digest === pin.digest, "Two device lists of the other side carry the same number.");
     return "same";
   }
-  if (toB64(list.accountKey) !== pin.accountKey) return "key_changed";
   need(list.epoch !== pin.epoch + 1 || list.previous === pin.digest, "The other side's device list doesn't follow the last one.");
   return "newer";
 }

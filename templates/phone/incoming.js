@@ -23,12 +23,20 @@ export class IncomingCall extends Call {
     await this.meet(from);
     const keys = this.list.devices.get(from.device);
     if (!keys || media !== MEDIA) throw new Untrusted("The calling device isn't on its account's list.");
-    const bound = prologue({ call: this.id, caller: this.end(from.device), callee: this.identity.party, media, lifetime });
-    this.#responder = await Responder.begin({ prologue: bound, own: this.identity.keys.exchange });
-    const first = await this.#responder.readFirst(fromB64(blob));
+    const sealed = { call: this.id, caller: this.end(from.device), media, lifetime };
+    const first = await this.#read(fromB64(blob), sealed);
     if (toB64(first.remoteStatic) !== keys.x25519) throw new Untrusted("The caller's key isn't his device's.");
     if (unpad(first.payload).media !== media) throw new Untrusted("The call asks for other media than it says.");
-    if (this.peer.standing !== "key_changed") await this.remember();
+  }
+
+  /** Reads a first message to this phone's number, or to its account where no number was dialled. */
+  async #read(message, sealed) {
+    const { party, keys } = this.identity;
+    const read = async (callee) => {
+      this.#responder = await Responder.begin({ prologue: prologue({ ...sealed, callee }), own: keys.exchange });
+      return this.#responder.readFirst(message);
+    };
+    return read(party).catch(() => read({ ...party, phone: null }));
   }
 
   async ringing() {

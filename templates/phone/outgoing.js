@@ -5,7 +5,7 @@ import { fromB64, toB64 } from "./bytes.js";
 import { Call, FIRST_PAYLOAD, LIFETIME_S, MEDIA, Untrusted } from "./call.js";
 import { Source } from "./media.js";
 import { Initiator } from "./noise.js";
-import { Problem } from "./problem.js";
+import { Problem, readOtherwise } from "./problem.js";
 
 const UNSURE = ["try_again", "server_unreachable"]; // the server may have taken the invite all the same: nobody should ring in vain
 
@@ -13,8 +13,8 @@ export class OutgoingCall extends Call {
   #handshakes = new Map();
   #invited = null;
 
-  constructor(ports, phone) {
-    super(ports, { direction: "out", phone });
+  constructor(ports, phone, agreed) {
+    super(ports, { direction: "out", phone, agreed });
   }
 
   async start() {
@@ -38,6 +38,8 @@ export class OutgoingCall extends Call {
     this.id = prepared.call;
     this.ticket = prepared.ticket;
     this.iceServers = prepared.ice_servers ?? [];
+    const read = prepared.callee.phone;
+    if (read !== this.peer.phone) throw readOtherwise(this.peer.phone, read);
     await this.meet(prepared.callee);
     if (this.peer.mustAgree) return this.finish({ reason: "keys_changed" });
     const blobs = await this.#begin(prepared.callee.devices);

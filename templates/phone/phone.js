@@ -50,7 +50,7 @@ export class Phone {
     try {
       const answer = await this.identity.requestCode(phone);
       const resendAt = Date.now() + (answer.resend_after ?? 30) * 1000;
-      this.registering = { phone, challenge: answer.challenge, demonstrationCode: answer.demonstration_code ?? null, resendAt };
+      this.registering = { phone: answer.phone, challenge: answer.challenge, demonstrationCode: answer.demonstration_code ?? null, resendAt };
     } catch (problem) {
       this.registering = { phone, problem };
       this.lastRefusal = problem;
@@ -184,10 +184,10 @@ export class Phone {
     return { ...ports, changed: () => this.#callChanged() };
   }
 
-  async dial(number) {
+  async dial(number, agreed = null) {
     if (this.call && !this.call.over) return;
     this.granted = null;
-    const call = new OutgoingCall(this.#ports(), number);
+    const call = new OutgoingCall(this.#ports(), number, agreed);
     this.call = call;
     await call.start();
     await this.#meetHalfway(call);
@@ -232,7 +232,7 @@ export class Phone {
   #consentsTo(call) {
     const given = this.consent;
     this.consent = null;
-    const same = given?.call === call.id && given.digest === call.list.digest;
+    const same = given?.call === call.id && given.digest === call.list.digest && call.peer.change === null;
     return same && Date.now() - given.at <= GLARE_MS && !call.activates;
   }
 
@@ -262,12 +262,11 @@ export class Phone {
     this.refreshFeatures();
   }
 
-  /** After a changed safety number of somebody compared before: the person agrees to the new keys. */
-  async agreeToNewKeys() {
-    const call = this.call;
-    await call.remember({ verified: false });
+  /** After a change about somebody compared before: the person agrees to these very keys, and calls again. */
+  async agreeToChange() {
+    const { peer, claim } = this.call;
     this.call = null;
-    await this.dial(call.peer.phone);
+    await this.dial(peer.phone, claim);
   }
 
   async #callChanged() {

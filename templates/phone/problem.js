@@ -26,3 +26,11 @@ export const unreachable = () =>
     title: "No connection",
     detail: "Rollcall can't be reached. Check this machine's connection; the phone keeps trying.",
   });
+
+/** The server takes a dialled number for another one, such as the same without a needless 0: the person should decide. */
+export const readOtherwise = (dialled, read) =>
+  new Problem({
+    code: "read_otherwise",
+    title: "Check the number",
+    detail: `The server reads ${dialled} as ${read}. Call that one if it is whom you mean.`,
+  });

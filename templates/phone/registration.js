@@ -180,8 +180,9 @@ export class Identity {
 
   /** This end of a call, for the prologue. */
   get party() {
-    const { subscriber } = this.session;
-    return { account: subscriber, device: this.keys.device, epoch: this.list.read.epoch, key: toB64(this.list.read.accountKey) };
+    const { subscriber, phone } = this.session;
+    const { epoch, accountKey } = this.list.read;
+    return { account: subscriber, device: this.keys.device, epoch, key: toB64(accountKey), phone };
   }
 }
 

@@ -1,8 +1,8 @@
 // What this phone remembers, in IndexedDB: one database per identity, so that several live side by side in one browser.
 // CryptoKeys are stored as they are; the browser keeps the private halves, and page code can't read them.
 
-const STORES = ["kept", "peers", "calls", "seen"];
-const VERSION = 1;
+const STORES = ["kept", "contacts", "calls", "seen"];
+const VERSION = 2;
 const DAY_MS = 86_400_000;
 
 const settled = (request) =>
@@ -11,12 +11,21 @@ const settled = (request) =>
     request.onerror = () => reject(request.error);
   });
 
+const done = (transaction) =>
+  new Promise((resolve, reject) => {
+    transaction.oncomplete = resolve;
+    transaction.onabort = () => reject(transaction.error);
+  });
+
 export class Store {
   #database;
 
   static async open(name) {
     const request = indexedDB.open(name ? `rollcall-phone:${name}` : "rollcall-phone", VERSION);
-    request.onupgradeneeded = () => STORES.forEach((store) => request.result.createObjectStore(store));
+    request.onupgradeneeded = () => {
+      const { result } = request;
+      STORES.filter((store) => !result.objectStoreNames.contains(store)).forEach((store) => result.createObjectStore(store));
+    };
     const store = new Store();
     store.#database = await settled(request);
     return store;
@@ -28,6 +37,15 @@ export class Store {
 
   async put(store, key, value) {
     await settled(this.#on(store, "readwrite").put(value, key));
+  }
+
+  /** Keeps a contact under its account key, in the place of all `before`. */
+  async keepContact(contact, before) {
+    const transaction = this.#database.transaction("contacts", "readwrite");
+    const contacts = transaction.objectStore("contacts");
+    before.forEach(({ accountKey }) => contacts.delete(accountKey));
+    contacts.put(contact, contact.accountKey);
+    await done(transaction);
   }
 
   async all(store) {
@@ -46,10 +64,7 @@ export class Store {
       if (cursor.result.value < now - DAY_MS) cursor.result.delete();
       cursor.result.continue();
     };
-    await new Promise((resolve, reject) => {
-      transaction.oncomplete = resolve;
-      transaction.onabort = () => reject(transaction.error);
-    });
+    await done(transaction);
     return before === undefined;
   }
 
@@ -64,10 +79,7 @@ export class Store {
   async forgetEverything() {
     const transaction = this.#database.transaction(STORES, "readwrite");
     STORES.forEach((store) => transaction.objectStore(store).clear());
-    await new Promise((resolve, reject) => {
-      transaction.oncomplete = resolve;
-      transaction.onabort = () => reject(transaction.error);
-    });
+    await done(transaction);
   }
 
   #on(store, mode) {

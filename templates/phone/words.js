@@ -1,5 +1,7 @@
 // Whole sentences for people: how calls end, why the server says no, how long and how far.
 
+import { changeWords } from "./contacts.js";
+
 const OUTCOMES = {
   depth: "You were invited yourself a short while ago, and for now only those who had calling before may invite others.",
   window_closed: "Inviting by call is closed at the moment. People who have calling already can be called as always.",
@@ -35,10 +37,7 @@ const ENDINGS = {
   lost: ["Connection lost", "The call's trace was lost on the way. Call again."],
   not_activated: ["Calling was not turned on", "The invite could not be used, so nothing was changed."],
   glare_merged: ["You called each other", "Their call reached the server first, so it rings here in a moment."],
-  keys_changed: [
-    "The safety number has changed",
-    "You compared safety numbers with this person before, and the keys are new now: a new phone, or somebody in between. Ask them over another way.",
-  ],
+  keys_changed: ["Not whom you compared with", ""],
 };
 
 /** "no answer", "not placed": how an unanswered call stands in the list of calls. */
@@ -55,6 +54,15 @@ const BY_ME = {
 
 const NOT_NOW = ["Not now", "Nothing was turned on. Who called you can invite you again."];
 
+/** What changed about the other side since a call proved who it is, and what to do; "" where nothing did. */
+export function warningWords({ peer, direction }) {
+  if (peer.change === null) return "";
+  const changed = changeWords(peer.change, phoneWords(peer.phone));
+  if (!peer.mustAgree) return `${changed} Compare the safety number in the call.`;
+  const after = direction === "in" ? "Answering accepts it" : "Calling accepts it";
+  return `${changed} You had compared with them before: ask them over another way. ${after}; then compare again.`;
+}
+
 const REFUSALS = {
   cannot_be_called_now: "Can't be called now",
   not_enabled: "Calling isn't on for you yet",
@@ -67,6 +75,7 @@ const REFUSALS = {
 /** {title, body, retryAt} of an ended call. */
 export function endingWords(call) {
   const { reason, cause, words, problem, by } = call.ended;
+  if (reason === "keys_changed") return { title: ENDINGS.keys_changed[0], body: warningWords(call), retryAt: null };
   if (problem) return refusalWords(problem);
   if (by === "me" && reason === "declined" && call.activates) return { title: NOT_NOW[0], body: NOT_NOW[1], retryAt: null };
   const [title, body] = (by === "me" && BY_ME[reason]) || (ENDINGS[reason] ?? ["Call ended", ""]);

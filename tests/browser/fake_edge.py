@@ -42,6 +42,9 @@ class FakeEdge:
         self.refreshes: list[str] = []
         self.renewals = 0
         self.tamper_relays = False
+        self.reads: dict[str, str] = {}  # a number that was written: as which the edge reads it
+        self.answers_for: dict[str, str] = {}  # a number: the number of who is shown in its place
+        self.rings_as: dict[str, str] = {}  # a caller's number: the number that the callee is told
         self.app = web.Application()
         add_phone_files(self.app)
         self.app.router.add_post("/v1/registration", self.register)
@@ -58,8 +61,8 @@ class FakeEdge:
     async def register(self, request: web.Request) -> web.Response:
         phone = (await request.json())["phone"]
         self.people.setdefault(phone, Person(phone))
-        answer = {"challenge": phone, "expires_in": 600, "resend_after": 30, "demonstration_code": "123456"}
-        return web.json_response(answer, status=202)
+        answer = {"challenge": phone, "phone": self.reads.get(phone, phone), "demonstration_code": "123456"}
+        return web.json_response({**answer, "expires_in": 600, "resend_after": 30}, status=202)
 
     async def verify(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -149,19 +152,22 @@ class FakeEdge:
 
     async def on_prepare(self, person: Person, frame: dict[str, Any]) -> dict[str, Any]:
         await asyncio.sleep(0.05)
-        callee = self.people.get(frame["callee"]["phone"])
+        number = frame["callee"]["phone"]
+        callee = self.people.get(self.answers_for.get(number, number))
         if self.refusal is not None:
             raise Refused(self.refusal)
         if callee is None or callee.published is None:
             raise Refused({"code": "cannot_be_called_now", "status": 409, "detail": "This number can't be called now."})
         call = str(uuid.uuid4())
         self.calls[call] = {"caller": person, "callee": callee}
-        party = {"subscriber": callee.subscriber, **callee.published, "devices": [callee.device]}
+        party = {"subscriber": callee.subscriber, "phone": self.reads.get(number, number), **callee.published}
+        party |= {"devices": [callee.device]}
         return {"call": call, "ticket": "t", "callee": party, "ice_servers": [], "ring_seconds": 45}
 
     async def on_invite(self, person: Person, frame: dict[str, Any]) -> dict[str, Any]:
         callee = self.calls[frame["call"]]["callee"]
-        party = {"subscriber": person.subscriber, "device": person.device, "phone": person.phone}
+        number = self.rings_as.get(person.phone, person.phone)
+        party = {"subscriber": person.subscriber, "device": person.device, "phone": number}
         await self.tell(
             callee,
             "ring",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Page
 
-from calls.rules import blob, devices, noise_ik, sdp
+from calls.rules import blob, contacts, devices, noise_ik, sdp
 from tests.browser.chromium import add_phone_files, launched, serving
+from tests.rules.test_contacts import BOB, BOBS, BOBS_NUMBER, CASES, listed
 
 pytestmark = pytest.mark.browser
 
@@ -142,8 +144,8 @@ return {payload: blob.unpad(first.payload), remote: bytes.toB64(first.remoteStat
 async def test_handshake__python_calls_the_browser__both_hold_the_same_session(page: Page) -> None:
     caller, callee = noise_ik.KeyPair.of(bytes(range(32))), noise_ik.KeyPair.of(bytes(range(32, 64)))
     ends = {
-        "caller": blob.End("018f0000-0000-7000-8000-000000000001", "d-1", 1, bytes(32)),
-        "callee": blob.End("018f0000-0000-7000-8000-000000000002", "d-2", 7, bytes(range(32))),
+        "caller": blob.End("018f0000-0000-7000-8000-000000000001", "d-1", 1, bytes(32), "+4915200000001"),
+        "callee": blob.End("018f0000-0000-7000-8000-000000000002", "d-2", 7, bytes(range(32)), None),
     }
     bound = blob.prologue("c-1", **ends, media="audio")
     ephemeral = noise_ik.KeyPair.of(b"\x07" * 32)
@@ -210,6 +212,43 @@ async def test_device_list__signed_in_the_browser__is_believed_by_python_and_onl
     assert made["safety"] == devices.safety_number((b"\x05" * 32, other), (blob.unb64(made["key"]), subscriber))
     assert [made[case] for case in ("tampered", "stranger", "back", "fork")] == ["BadDeviceList"] * 4
     assert (made["same"], made["changed"]) == ("same", "key_changed")
+
+
+RECOGNISE = script("""
+const {recognise, remembered, claimOf} = await import("/phone/contacts.js");
+const read = ({subscriber, key, epoch, previous, digest}) =>
+  ({subscriber, accountKey: bytes.fromB64(key), epoch, previous, digest});
+const bob = {...devices.pinOf(read(given.bob)), phone: given.phone, subscriber: given.bob.subscriber, verified: true};
+return given.claims.map(([list, phone]) => {
+  const found = recognise([bob], read(list), phone);
+  const agreed = recognise([bob], read(list), phone, claimOf(read(list), phone));
+  const kept = remembered(agreed, read(list), phone, agreed.verified);
+  return [found.standing, found.change, found.verified, found.mustAgree, agreed.standing, kept.phone, kept.verified];
+});
+""")
+
+
+def as_read(subscriber: str, key: bytes, epoch: int) -> dict[str, Any]:
+    value = listed(subscriber, key, epoch)
+    digest, previous = blob.b64(devices.digest(value.as_bytes())), blob.b64(value.previous)
+    return {"subscriber": subscriber, "key": blob.b64(key), "epoch": epoch, "previous": previous, "digest": digest}
+
+
+async def test_contacts__every_case_of_python_s__are_recognised_alike_in_the_browser(page: Page) -> None:
+    claims = [(as_read(*claimed[:3]), claimed[3]) for claimed, _, _ in CASES.values()]
+
+    told = await page.evaluate(RECOGNISE, {"bob": as_read(BOB, BOBS, 2), "phone": BOBS_NUMBER, "claims": claims})
+
+    pin = devices.pin_of(listed(BOB, BOBS, 2))
+    for answer, (claimed, _, _) in zip(told, CASES.values(), strict=True):
+        theirs, phone = listed(*claimed[:3]), claimed[3]
+        bob = contacts.Contact(BOBS_NUMBER, BOB, pin, verified=True)
+        found = contacts.recognise([bob], theirs, phone)
+        claim = contacts.Claim(phone, theirs.subscriber, theirs.account_key)
+        agreed = contacts.recognise([replace(bob, rival=claim, agreed=True)], theirs, phone)
+        kept = contacts.remembered(agreed, theirs, phone)
+        facts = [found.standing, found.change, found.verified, found.must_agree, agreed.standing]
+        assert answer == [*facts, kept.phone, kept.verified]
 
 
 BUILD = script("""

@@ -291,7 +291,7 @@ async def test_changed_account_key__is_visible_and_refuses_auto_accept_until_tru
     await new_alice.heard.wait("ringing")
     await asyncio.sleep(0.2)
 
-    assert changed["phone"] == NUMBERS["alice"]
+    assert (changed["phone"], changed["change"]) == (NUMBERS["alice"], "key")
     assert not placing.done()
     bob.call.answer()  # the user may
     assert (await placing).reason == "hangup"
@@ -305,7 +305,7 @@ async def test_verified_contact__key_changed__the_users_own_call_is_blocked_too(
     alice, bob = await phones("alice"), await phones("bob")
     bob.policy = Policy(Answering.AUTO)
     await alice.place({"phone": NUMBERS["bob"]}, Wish(seconds=0))
-    alice.identity.contacts[bob.identity.subscriber].verified = True
+    assert alice.identity.verify(NUMBERS["bob"])
     await bob.__aexit__()
     await phones("bob", folder="bob's new phone")
 

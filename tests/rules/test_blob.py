@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -26,8 +27,8 @@ from calls.rules.blob import (
 )
 from calls.rules.noise_ik import BadHandshake, Session
 
-CALLER = End("018f2f6e-0000-7000-8000-00000000000a", "11111111-1111-4111-8111-111111111111", 1, b"\1" * 32)
-CALLEE = End("018f2f6e-0000-7000-8000-00000000000b", "22222222-2222-4222-8222-222222222222", 3, b"\2" * 32)
+CALLER = End("018f2f6e-0000-7000-8000-00000000000a", "11111111-1111-4111-8111-111111111111", 1, b"\1" * 32, "+491")
+CALLEE = End("018f2f6e-0000-7000-8000-00000000000b", "22222222-2222-4222-8222-222222222222", 3, b"\2" * 32, None)
 
 
 @given(st.binary(max_size=100))
@@ -77,14 +78,27 @@ def test_prologue__of_a_call__is_pinned() -> None:
 
     assert body.startswith(b'{"call":"c","callee":{"account":"018f2f6e-0000-7000-8000-00000000000b","device":"2222')
     assert json.loads(body) == {
-        "v": 1,
+        "v": 2,
         "call": "c",
         "lifetime": 60,
         "media": "audio",
-        "caller": {"account": CALLER.account, "device": CALLER.device, "epoch": 1, "key": b64(b"\1" * 32)},
-        "callee": {"account": CALLEE.account, "device": CALLEE.device, "epoch": 3, "key": b64(b"\2" * 32)},
+        "caller": {
+            "account": CALLER.account,
+            "device": CALLER.device,
+            "epoch": 1,
+            "key": b64(b"\1" * 32),
+            "phone": "+491",
+        },
+        "callee": {
+            "account": CALLEE.account,
+            "device": CALLEE.device,
+            "epoch": 3,
+            "key": b64(b"\2" * 32),
+            "phone": None,
+        },
     }
     assert prologue("c", caller=CALLEE, callee=CALLER, media="audio") != body
+    assert prologue("c", caller=replace(CALLER, phone="+492"), callee=CALLEE, media="audio") != body
 
 
 def test_transport__counter_and_payload__arrive() -> None:

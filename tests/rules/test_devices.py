@@ -169,7 +169,7 @@ def test_standing__every_way_a_list_can_stand_to_the_last_one() -> None:
     assert standing(next_list(third), pin) is Standing.NEWER  # the one between wasn't seen
     assert standing(first, pin) is Standing.WENT_BACK
     assert standing(replace(second, devices=()), pin) is Standing.FORKED
-    assert standing(replace(second, account_key=account_key("mallory")), pin) is Standing.FORKED
+    assert standing(replace(second, account_key=account_key("mallory")), pin) is Standing.KEY_CHANGED
     assert standing(replace(third, previous=bytes(32)), pin) is Standing.FORKED
     assert standing(replace(third, account_key=account_key("new phone")), pin) is Standing.KEY_CHANGED
 
