@@ -88,6 +88,22 @@ def deployment_mistakes(env: Env) -> list[CheckMessage]:
                 id="rollcall.W013",
             )
         )
+    elif not env.trusted_proxies:
+        found.append(
+            Warning(
+                "TLS ends at a proxy that isn't trusted: all phones seem to have its address, and share its limits.",
+                hint="Set TRUSTED_PROXIES to the proxy's address or network.",
+                id="rollcall.W016",
+            )
+        )
+    if any(network.prefixlen == 0 for network in env.trusted_proxies):
+        found.append(
+            Error(
+                "TRUSTED_PROXIES holds every address: anybody may claim another one, and pass the limits for codes.",
+                hint="Name the addresses of your proxies, such as TRUSTED_PROXIES=10.0.3.0/24.",
+                id="rollcall.E017",
+            )
+        )
     if not env.turn_urls:
         found.append(
             Warning(

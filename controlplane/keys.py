@@ -74,6 +74,10 @@ class Keys:
         """Keys the hashes under which uses of a limit are counted."""
         return derive(self.secret, "limit")
 
+    def edge_mark(self, address: str) -> str:
+        """What an edge sends to web beside a client's address: only a process that holds the secret can make it."""
+        return hashlib.blake2b(address.encode(), key=derive(self.secret, "edge mark"), digest_size=16).hexdigest()
+
     @cached_property
     def push(self) -> SecretBox:
         """Seals the push tokens of devices."""

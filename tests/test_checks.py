@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ SOUND: dict[str, Any] = {
     "redis_url": "redis://redis.example",
     "turn_urls": ("turn:relay.example",),
     "turn_secret": "shared",
+    "trusted_proxies": (ip_network("10.0.3.0/24"),),
 }
 
 
@@ -48,6 +50,8 @@ def test_checks__sound_deployment__nothing_found(tmp_path: Path) -> None:
         ({"turn_urls": (), "turn_secret": ""}, ["rollcall.W014"]),
         ({"public_url": "http://calls.example"}, ["rollcall.W013"]),
         ({"database_url": None}, ["rollcall.W015"]),
+        ({"trusted_proxies": ()}, ["rollcall.W016"]),
+        ({"trusted_proxies": (ip_network("0.0.0.0/0"),)}, ["rollcall.E017"]),
     ],
 )
 def test_checks__one_mistake__found_with_a_hint(tmp_path: Path, changes: dict[str, Any], ids: list[str]) -> None:

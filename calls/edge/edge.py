@@ -100,6 +100,7 @@ class Edge:
             self.limits,
             host=probe_name(env),
             trusted=env.trusted_proxies,
+            mark=self.keys.edge_mark,
         )
         self.sockets = Sockets(
             origins=origins_of(env),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from ipaddress import IPv6Address, ip_address
+from collections.abc import Callable, Sequence
 from urllib.parse import unquote
 
 import structlog
@@ -12,6 +11,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, w
 from yarl import URL
 
 from calls.rules.messages import FRAME_BYTES
+from controlplane.addresses import client_address
 from controlplane.env import Network
 from controlplane.refusal import NotFound, TryAgain
 
@@ -32,33 +32,20 @@ PATHS = (
 log = structlog.get_logger("edge")
 
 
-def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
-    """Whose request it is: the peer's or, behind trusted proxies, that of the nearest hop which is none of them."""
-    address = peer
-    for hop in reversed(forwarded.split(",")):
-        if not _within(address, trusted) or not hop.strip():
-            break
-        address = hop.strip()
-    return address
-
-
-def _within(address: str, networks: Sequence[Network]) -> bool:
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return False
-    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-    return any((mapped or ip) in network for network in networks)
-
-
 class Forward:
-    """`host` is a name by which web lets itself be asked; `trusted` are the proxies in front of the edge."""
+    """`host` is a name by which web lets itself be asked; `trusted` are the proxies in front of the edge.
 
-    def __init__(self, target: str, limits: Limits, *, host: str, trusted: Sequence[Network]) -> None:
+    `mark` proves to web that the edge says which address a request came from.
+    """
+
+    def __init__(
+        self, target: str, limits: Limits, *, host: str, trusted: Sequence[Network], mark: Callable[[str], str]
+    ) -> None:
         self.target = target
         self.limits = limits
         self.host = host
         self.trusted = trusted
+        self.mark = mark
         self._failed_at: float | None = None
         self._session: ClientSession | None = None
 
@@ -93,6 +80,7 @@ class Forward:
         headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
         headers["Host"] = self.host
         headers["X-Forwarded-For"] = client
+        headers["X-Rollcall-Edge"] = self.mark(client)
         headers["X-Forwarded-Proto"] = request.scheme
         try:
             async with self._session.request(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from hmac import compare_digest
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -15,6 +16,7 @@ from controlplane.accounts.access_token import live_device, read_token
 from controlplane.accounts.actions.keys import PREFIX, Scope, live_key
 from controlplane.accounts.models import ApiKey, Device
 from controlplane.accounts.roles import Role, has_role
+from controlplane.addresses import client_address as nearest
 from controlplane.audit.record import Actor
 from controlplane.refusal import NotAllowed, NotAuthenticated
 
@@ -109,16 +111,12 @@ def actor_of(request: Request) -> Actor:
 
 
 def client_address(request: Request) -> str:
-    """The client's address. A peer in our own network is the edge: it adds the client to X-Forwarded-For, last."""
-    peer: str = request.META.get("REMOTE_ADDR", "")
+    """The client's address. X-Forwarded-For is believed of our edges, by their mark, and of TRUSTED_PROXIES."""
     forwarded: str = request.META.get("HTTP_X_FORWARDED_FOR", "")
-    if not forwarded:
-        return peer
-    try:
-        near = not peer or ip_address(peer).is_private
-    except ValueError:
-        near = False
-    return forwarded.rsplit(",", 1)[-1].strip() if near else peer
+    mark: str = request.META.get("HTTP_X_ROLLCALL_EDGE", "")
+    if compare_digest(mark.encode(), settings.KEYS.edge_mark(forwarded).encode()):
+        return forwarded
+    return nearest(request.META.get("REMOTE_ADDR", ""), forwarded, settings.ENV.trusted_proxies)
 
 
 def _bearer(request: Request) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 from unittest import mock
 from uuid import uuid4
 
 import jwt
 import pytest
+from django.conf import settings
 from django.db import OperationalError
 from django.test import Client
 from nacl.public import PrivateKey
@@ -312,19 +314,31 @@ def test_fault_of_ours__is_a_problem_without_its_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("peer", "forwarded", "address"),
+    ("peer", "forwarded", "mark", "address"),
     [
-        ("127.0.0.1", "198.51.100.1, 203.0.113.7", "203.0.113.7"),
-        ("10.0.0.7", "203.0.113.7", "203.0.113.7"),
-        ("", "203.0.113.7", "203.0.113.7"),
-        ("8.8.8.8", "203.0.113.7", "8.8.8.8"),
-        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "203.0.113.7", "203.0.113.7", "203.0.113.7"),
+        ("10.0.0.7", "203.0.113.7", "203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1", "203.0.113.7", "", "127.0.0.1"),
+        ("10.0.0.7", "203.0.113.7", "203.0.113.8", "10.0.0.7"),
+        ("10.0.0.7", "203.0.113.7", "é", "10.0.0.7"),
+        ("10.0.3.1", "198.51.100.1, 203.0.113.7", "", "203.0.113.7"),
+        ("10.0.3.1", "203.0.113.7, 10.0.3.2", "", "203.0.113.7"),
+        ("8.8.8.8", "203.0.113.7", "", "8.8.8.8"),
+        ("127.0.0.1", "", "", "127.0.0.1"),
     ],
 )
-def test_client_address__is_believed__from_the_edge_only(peer: str, forwarded: str, address: str) -> None:
+def test_client_address__is_believed__from_the_edge_and_trusted_proxies_only(
+    peer: str, forwarded: str, mark: str, address: str
+) -> None:
     extra = {"HTTP_X_FORWARDED_FOR": forwarded} if forwarded else {}
+    if mark:
+        extra["HTTP_X_ROLLCALL_EDGE"] = settings.KEYS.edge_mark(mark)
+    env = replace(settings.ENV, trusted_proxies=(ip_network("10.0.3.0/24"),))
 
-    with mock.patch("controlplane.accounts.actions.registration.begin", side_effect=OperationalError) as begin:
+    with (
+        mock.patch.object(settings, "ENV", env),
+        mock.patch("controlplane.accounts.actions.registration.begin", side_effect=OperationalError) as begin,
+    ):
         Client().post("/v1/registration", '{"phone": "1"}', content_type="application/json", REMOTE_ADDR=peer, **extra)
 
     assert begin.call_args.kwargs["address"] == address

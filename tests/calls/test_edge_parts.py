@@ -23,7 +23,6 @@ from nacl.secret import SecretBox
 from nacl.signing import SigningKey
 
 from calls.edge import edge
-from calls.edge.forward import client_address
 from calls.edge.journal import BATCH, Journal, as_row, pseudonym
 from calls.edge.limits import FRAMES_BURST, FrameBudget
 from calls.edge.metrics import Metrics
@@ -38,6 +37,7 @@ from calls.rules.call import Answered, Call, Cancelled, Finished, Gone, Invited,
 from calls.rules.ending import Reason
 from calls.rules.moves import step
 from calls.turn import CREDENTIAL_SECONDS, ice_servers, user_id
+from controlplane.addresses import client_address
 from controlplane.refusal import NotAuthenticated
 from rollout.feed import FeedRow
 from rollout.rules.feature import Access

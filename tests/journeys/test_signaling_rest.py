@@ -208,6 +208,7 @@ async def test_forwarded__request_and_answer__pass_without_cookies(stage: Stage)
     async def register(request: web.Request) -> web.Response:
         seen.update(cookie=request.headers.get("Cookie"), body=await request.json(), path=str(request.rel_url))
         seen.update(host=request.host, client=request.headers["X-Forwarded-For"])
+        seen["mark"] = request.headers["X-Rollcall-Edge"]
         return web.json_response({"challenge": "c"}, status=202, headers={"Set-Cookie": "a=b"})
 
     knobs = {"ALLOWED_HOSTS": "console.example", "TRUSTED_PROXIES": "127.0.0.0/8"}
@@ -223,7 +224,7 @@ async def test_forwarded__request_and_answer__pass_without_cookies(stage: Stage)
     assert (status, body) == (202, {"challenge": "c"})
     assert seen == {
         "cookie": None, "body": {"phone": "+49"}, "path": "/v1/registration?x=1", "host": "console.example",
-        "client": "198.51.100.7",
+        "client": "198.51.100.7", "mark": edge.keys.edge_mark("198.51.100.7"),
     }  # fmt: skip
     assert "Set-Cookie" not in headers
 
