@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controlplane.audit.models import AuditEntry
+from controlplane.wording import hidden_in
 from rollout.actions import features
 from rollout.actions.definitions import import_definitions
 from rollout.definitions import export, plan
@@ -20,6 +21,7 @@ from rollout.evaluate import current
 from rollout.models import Audience, Feature, Grant, Ruleset
 from rollout.rules.definitions import FORMAT
 from rollout.rules.difference import alike
+from rollout.rules.reading import KEY
 from tests import builders, operators
 from tests.operators import TESTS, Api
 
@@ -27,8 +29,10 @@ pytestmark = pytest.mark.django_db
 NOW = timezone.now()
 GERMANS = [[{"trait": "country", "operator": "IN", "values": ["DE"]}]]
 
-keys = st.text(string.ascii_lowercase + string.digits + "._-", min_size=1, max_size=12)
-words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+keys = st.text(string.ascii_lowercase + string.digits + "._-", min_size=1, max_size=12).filter(KEY.match)
+words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20).filter(
+    lambda text: not hidden_in(text)
+)
 whole = st.integers(-(2**53) + 1, 2**53 - 1)
 clauses = st.one_of(
     st.fixed_dictionaries(
