@@ -18,6 +18,7 @@ from controlplane.audit.record import Actor
 from rollout.actions.doorbell import RULESET, ring_on_commit
 from rollout.errors import RulesetInvalid
 from rollout.models import Area, Audience, Feature, Ruleset, Window, WindowState
+from rollout.rules.document import FORMAT, LEAST_READER
 from rollout.ruleset import LARGEST, BadRuleset, canonical, load, sign
 
 log = structlog.get_logger(__name__)
@@ -31,6 +32,8 @@ def build(now: datetime) -> dict[str, Any]:
     inviting = set(Window.objects.filter(state=WindowState.OPEN).values_list("feature_id", flat=True))
     features = Feature.objects.prefetch_related("waves").order_by("key")
     return {
+        "format": FORMAT,
+        "least_reader": LEAST_READER,
         "version": 0,
         "published_at": milliseconds(now),
         "features": {f.key: feature_document(f, windows_open=f.id in inviting) for f in features},

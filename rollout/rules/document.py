@@ -1,9 +1,15 @@
-"""The ruleset's JSON document, read into a `Ruleset` that is ready to decide."""
+"""The ruleset's JSON document, read into a `Ruleset` that is ready to decide.
+
+`format` is the form that it is written in, `least_reader` the oldest reader that may use it (both 1 where they are
+missing). A reader refuses what is not for it. Otherwise it ignores unknown members of the document, of features, waves
+and areas, and waves in unknown states; an unknown operator never matches. Rules, conditions, requirements, API keys,
+switch, access and kind must be understood whole: ignoring a part of these could give more than was meant.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any, TypeVar
 
 from rollout.rules import reading
@@ -17,11 +23,14 @@ from rollout.rules.reading import Invalid, under
 
 T = TypeVar("T")
 
+FORMAT = 1  # that this version writes, and reads whole
+LEAST_READER = 1  # who may use what this version writes
 MOST_FEATURES = 2_000
 MOST_AUDIENCES = 1_000
 MOST_KEYS = 1_000
 MOST_AREAS = 2_000
-_KNOWN = frozenset({"version", "published_at", "features", "audiences", "api_keys", "areas"})
+_NEEDED = frozenset({"version", "published_at", "features"})
+_KNOWN = _NEEDED | {"format", "least_reader", "audiences", "api_keys", "areas"}
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -34,7 +43,8 @@ def read_by_steps(
     raw: Any, *, digest: str = "", signature: bytes = b"", strict: bool = False
 ) -> Generator[None, None, Ruleset]:
     """The same, a step for each audience and two for each feature."""
-    raw = reading.mapping(raw, "", known=_KNOWN, needed=frozenset({"version", "published_at", "features"}))
+    raw = reading.mapping(raw, "", known=_KNOWN, needed=_NEEDED, strict=strict)
+    _readable(raw)
     audiences: dict[str, AnyOf] = {}
     for key, value in reading.named(raw.get("audiences", {}), "audiences", most=MOST_AUDIENCES).items():
         audiences[key] = parse_any_of(value, f"audiences.{key}", strict=strict)
@@ -55,10 +65,17 @@ def read_by_steps(
         audiences=audiences,
         tests=tests,
         api_keys=_api_keys(raw.get("api_keys", {})),
-        areas=_areas(raw.get("areas", {})),
+        areas=_areas(raw.get("areas", {}), strict=strict),
         digest=digest,
         signature=signature,
     )
+
+
+def _readable(raw: Mapping[str, Any]) -> None:
+    reading.integer(raw.get("format", 1), "format", least=1, most=2**31)
+    least = reading.integer(raw.get("least_reader", 1), "least_reader", least=1, most=2**31)
+    if least > FORMAT:
+        raise Invalid("least_reader", f"is {least}, and this process reads {FORMAT}: run a newer version of it.")
 
 
 def done(steps: Generator[None, None, T]) -> T:
@@ -93,7 +110,7 @@ def _api_keys(raw: Any) -> dict[str, ApiKeyFact]:
     return found
 
 
-def _areas(raw: Any) -> tuple[AreaPlace, ...]:
+def _areas(raw: Any, *, strict: bool) -> tuple[AreaPlace, ...]:
     if not isinstance(raw, dict) or len(raw) > MOST_AREAS:
         raise Invalid("areas", f"expected an object with at most {MOST_AREAS} members.")
     found = []
@@ -101,7 +118,7 @@ def _areas(raw: Any) -> tuple[AreaPlace, ...]:
         path = under("areas", str(key)[:64])
         if not isinstance(key, str) or not re.match(AREA_PATTERN, key):
             raise Invalid(path, "has a key that no area can have.")
-        value = reading.mapping(value, path, known=frozenset({"countries", "carriers"}))
+        value = reading.mapping(value, path, known=frozenset({"countries", "carriers"}), strict=strict)
         names = []
         for part in ("countries", "carriers"):
             where = under(path, part)

@@ -106,7 +106,7 @@ _KNOWN = _NEEDED | {
 
 def parse_feature(raw: Any, path: str, *, strict: bool = True) -> Feature:
     """Raises `Invalid` with the path of the first fault."""
-    raw = reading.mapping(raw, path, known=_KNOWN, needed=_NEEDED)
+    raw = reading.mapping(raw, path, known=_KNOWN, needed=_NEEDED, strict=strict)
     kind = Kind(reading.choice(raw["kind"], under(path, "kind"), list(Kind)))
     variants = parse_variants(raw.get("variants", {}), under(path, "variants"), kind)
     default = _variant(raw.get("default", "on"), under(path, "default"), variants)
@@ -137,10 +137,7 @@ def parse_feature(raw: Any, path: str, *, strict: bool = True) -> Feature:
         if stop is None
         else reading.integer(stop, under(path, "stop_calls_before"), least=0, most=2**53),
         windows_open=reading.flag(raw.get("windows_open", False), under(path, "windows_open")),
-        waves=tuple(
-            parse_wave(each, under(under(path, "waves"), i), strict=strict)
-            for i, each in enumerate(reading.items(raw.get("waves", []), under(path, "waves"), most=MOST_WAVES))
-        ),
+        waves=_waves(raw.get("waves", []), under(path, "waves"), strict=strict),
     )
 
 
@@ -230,8 +227,20 @@ def parse_rule(raw: Any, path: str, variants: Mapping[str, Any], default: str, *
 _WAVE = frozenset({"name", "position", "state", "share_ppm", "any_of"})
 
 
+def _waves(raw: Any, path: str, *, strict: bool) -> tuple[Wave, ...]:
+    """Not strict, waves in a state of a later version are left out: a wave only says who waits for it."""
+    each = list(enumerate(reading.items(raw, path, most=MOST_WAVES)))
+    if not strict:
+        each = [(i, wave) for i, wave in each if not isinstance(wave, dict) or _known_state(wave.get("state"))]
+    return tuple(parse_wave(wave, under(path, i), strict=strict) for i, wave in each)
+
+
+def _known_state(state: Any) -> bool:
+    return not isinstance(state, str) or state in list(WaveState)
+
+
 def parse_wave(raw: Any, path: str, *, strict: bool = True) -> Wave:
-    raw = reading.mapping(raw, path, known=_WAVE, needed=_WAVE)
+    raw = reading.mapping(raw, path, known=_WAVE, needed=_WAVE, strict=strict)
     return Wave(
         name=reading.text(raw["name"], under(path, "name"), most=100),
         position=reading.integer(raw["position"], under(path, "position"), least=0, most=1_000_000),

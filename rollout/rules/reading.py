@@ -31,11 +31,16 @@ def under(path: str, name: str | int) -> str:
     return f"{path}.{name}" if path else name
 
 
-def mapping(raw: Any, path: str, *, known: frozenset[str], needed: frozenset[str] = frozenset()) -> Mapping[str, Any]:
-    """An object whose members are all known, since a mistyped member that is ignored widens silently."""
+def mapping(
+    raw: Any, path: str, *, known: frozenset[str], needed: frozenset[str] = frozenset(), strict: bool = True
+) -> Mapping[str, Any]:
+    """An object whose members are all known, since a mistyped member that is ignored widens silently.
+
+    Not strict, unknown members are ignored: what a later version publishes says by `least_reader` when it must not be.
+    """
     if not isinstance(raw, dict):
         raise Invalid(path, "expected an object.")
-    strange = sorted(set(raw) - known, key=str)
+    strange = sorted(set(raw) - known, key=str) if strict else ()
     if strange:
         raise Invalid(under(path, str(strange[0])[:64]), f"is not known here; known are {', '.join(sorted(known))}.")
     missing = sorted(needed - set(raw))

@@ -97,7 +97,8 @@ def structural(dice: random.Random, version: int) -> bytes:
         path = dice.choice([place for place in places(raw) if place != ("version",)])
         put(raw, path, wrong_value(dice, path, get(raw, path)))
     elif kind == 7:
-        objects = [(), ("features", "base"), ("features", "voice-calls", "rules", 0), ("areas", "DE")]
+        objects: list[Path_] = [("features", "voice-calls", "rules", 0), ("features", "voice-calls", "requirements"),
+                                ("audiences", "big", 0, 0), ("api_keys", "ab" * 32)]  # fmt: skip
         get(raw, dice.choice(objects))["extra"] = dice.choice([1, None, "x"])
     elif kind == 8:
         needed = [("features",), ("published_at",), ("features", "base", "salt"), ("features", "base", "key"),

@@ -80,6 +80,7 @@ def test_canonical__same_content__gives_the_same_bytes_and_floats_keep_their_poi
     assert canonical({"b": 1.0, "a": [True]}) == canonical({"a": [True], "b": 1.0}) == b'{"a":[true],"b":1.0}'
 
 
+GERMAN = {"trait": "country", "operator": "IN", "values": ["DE"]}
 POISON: list[tuple[str, Signed]] = [
     ("another key", signed(document(2), 2, SigningKey.generate())),
     ("no signature", Signed(2, canonical(document(2)), b"")),
@@ -95,7 +96,14 @@ POISON: list[tuple[str, Signed]] = [
     ("a million entries", signed(b'{"version":2,"published_at":1,"features":{"f":[' + b"1," * 1_000_000 + b"1]}}", 2)),
     ("version of another row", signed(document(3), 2)),
     ("nothing inside", signed({}, 2)),
-    ("unknown member", signed({**document(2), "extra": 1}, 2)),
+    ("for newer readers", signed({**document(2), "format": 2, "least_reader": 2}, 2)),
+    ("least reader of another kind", signed({**document(2), "least_reader": "1"}, 2)),
+    ("unknown member of a rule", signed(document(2, rules=[{"not_before": 1}]), 2)),
+    ("unknown member of a condition", signed(document(2, rules=[{"any_of": [[{**GERMAN, "unless": []}]]}]), 2)),
+    ("unknown requirement", signed(document(2, requirements={"memory_mb": 512}), 2)),
+    ("unknown switch", signed(document(2, switch="paused"), 2)),
+    ("unknown access", signed(document(2, access="lottery"), 2)),
+    ("unknown member of a key", signed({**document(2), "api_keys": {"cd" * 32: {"id": "1", "only": []}}}, 2)),
     ("circle", signed(document(2, prerequisites=["voice-calls"]), 2)),
     ("unknown audience", signed({**document(2), "audiences": {}}, 2)),
     (
