@@ -102,7 +102,7 @@ $(DEV): $(PY) requirements.txt requirements-dev.txt
 	@rm -f $(VENV)/.runtime-* $(VENV)/.dev-*; touch $@ $(RUNTIME)
 
 define install
-if command -v uv >/dev/null; then uv pip install --quiet --python $(PY) -r $(1); else \
+if command -v uv >/dev/null; then uv pip install --quiet --compile-bytecode --python $(PY) -r $(1); else \
   $(PY) -m pip install --quiet --disable-pip-version-check --no-input --prefer-binary -r $(1); fi
 endef
 

@@ -15,7 +15,7 @@ RULE = "─" * 78
 def demonstration(env: Env) -> Mapping[str, Any]:
     """What the seed command left in the data folder; empty where nothing was seeded."""
     try:
-        found = json.loads((env.data / "demonstration.json").read_text(encoding="utf-8"))
+        found = json.loads((env.state / "demonstration.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent, and the system account that servers run under when we are root.
+"""Child processes that never outlive their parent, and the system account that they run under when we are root.
 
 Plain Python, Linux only: the kernel itself ends a child when the process that started it dies, even by kill -9
 (prctl(2), PR_SET_PDEATHSIG), so that nothing has to be tidied up afterwards.
@@ -34,7 +34,7 @@ class StartTrouble(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The system user that owns the data folder and runs the servers when we are root."""
+    """The system user that everything but the supervisor runs under when we are root."""
 
     name: str
     uid: int
@@ -58,9 +58,8 @@ def system_account(name: str = ACCOUNT) -> Account | None:
 
 def _no_account(name: str, why: str) -> str:
     return (
-        f"PostgreSQL doesn't run as root, and the system user {name} can't be made ({why}). Make it with "
-        f"'useradd --system --user-group --no-create-home {name}', start Rollcall as another user, or set "
-        "DATABASE_URL and REDIS_URL."
+        f"Rollcall's processes don't run as root, and the system user {name} can't be made ({why}). Make it with "
+        f"'useradd --system --user-group --no-create-home {name}', or start Rollcall as another user."
     )
 
 
@@ -100,21 +99,37 @@ def require_reachable(path: Path, account: Account | None, what: str) -> None:
     if barrier is not None:
         raise StartTrouble(
             "unreachable",
-            f"Started as root, Rollcall runs its servers as the user {account.name}, who can't enter {barrier} on the "
-            f"way to {what} ({path}). Move the checkout to a folder that others may enter (such as /srv or /opt), "
-            f"allow it with 'chmod o+rx {barrier}', start Rollcall as the owner of that folder, or set DATABASE_URL "
-            "and REDIS_URL.",
+            f"Started as root, Rollcall runs its processes as the user {account.name}, who can't enter {barrier} on "
+            f"the way to {what} ({path}). Leave out ROLLCALL_DATA, or set it to a folder that others may enter.",
         )
 
 
 def private_folder(path: Path, account: Account | None) -> None:
-    """`path` exists afterwards with mode 0700 and belongs to the account (or to us). Raises `StartTrouble`."""
+    """`path` exists afterwards with mode 0700 and belongs to the account (or to us). Raises `StartTrouble`.
+
+    For the account only inside of a folder of root's own: elsewhere a link could stand in its place.
+    """
+    _folder(path, 0o700, None if account is None else (account.uid, account.gid))
+
+
+def shared_folder(path: Path, account: Account | None, *, sticky: bool = False) -> None:
+    """`path` is root's own afterwards, and the account may enter it; without one it is ours and private.
+
+    Sticky: the account may also add to it, and takes away only what it added. Raises `StartTrouble`.
+    """
+    if account is None:
+        private_folder(path, None)
+    else:
+        _folder(path, 0o1770 if sticky else 0o750, (os.geteuid(), account.gid))
+
+
+def _folder(path: Path, mode: int, owner: tuple[int, int] | None) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if account is not None:
-            os.chown(path, account.uid, account.gid)
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o700)
+        if owner is not None:
+            os.chown(path, *owner)
+        if path.stat().st_mode & 0o7777 != mode:
+            path.chmod(mode)
     except FileExistsError as error:
         raise StartTrouble("not_a_folder", f"{path} is in the way: it must be a folder. Move it elsewhere.") from error
     except OSError as error:

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.child import Account, StartTrouble, spawn
+from controlplane.child import Account, StartTrouble, private_folder, spawn
 from controlplane.keys import derive, key_id
 from controlplane.server import (
     POSTGRES_MAJOR,
@@ -151,6 +151,7 @@ class Cluster:
         self.say("postgres", "making a new database")
         draft = self.data / "pg.new"
         shutil.rmtree(draft, ignore_errors=True)
+        private_folder(draft, self.account)
         password_file = self.data / "pg.password"
         write_private(password_file, password(self.secret, "postgres"), self.account)
         options = [f"--pwfile={password_file}", "--auth=scram-sha-256", "-U", "postgres", "-E", "UTF8", "--locale=C"]

@@ -1,4 +1,8 @@
-"""Who may use a data folder: one supervisor at a time, held by a lock that the kernel drops with its process."""
+"""Who may use a data folder: one supervisor at a time, held by a lock that the kernel drops with its process.
+
+Started as root it is root's own, and the system user may only enter it: what root makes in it (`lock`, `run`, `secret`,
+`sockets`, the folders themselves) stays what it is. The user owns `pg`, `redis` and `state`, and shares `s`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,39 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from controlplane.child import StartTrouble
+from controlplane.child import Account, StartTrouble, private_folder, shared_folder
+
+
+def prepare(data: Path, account: Account | None) -> None:
+    """The folder, its `run` and its `state` exist, each with the right owner and mode. Raises `StartTrouble`."""
+    shared_folder(data, account)
+    private_folder(data / "run", None)
+    private_folder(data / "state", account)
+    if account is not None:
+        for name in ("secret", "sockets"):
+            _let_read(data / name, account)
+        _hand_over(data / "state", account)
+
+
+def _let_read(path: Path, account: Account) -> None:
+    """A file of root's that the account needs; it can't replace it."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    os.fchown(file, os.geteuid(), account.gid)
+    os.fchmod(file, 0o640)
+    os.close(file)
+
+
+def _hand_over(folder: Path, account: Account) -> None:
+    """What commands of root left in `folder` belongs to the account afterwards. Follows no links."""
+    for _, _, names, here in os.fwalk(folder):
+        os.fchown(here, account.uid, account.gid)
+        for name in names:
+            status = os.stat(name, dir_fd=here, follow_symlinks=False)
+            if status.st_uid != account.uid and status.st_nlink == 1:
+                os.chown(name, account.uid, account.gid, dir_fd=here, follow_symlinks=False)
 
 
 class Lock:
@@ -24,7 +60,7 @@ class Lock:
     def __enter__(self) -> Self:
         try:
             self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             why = f"{self.path} can't be opened ({error.strerror}): run as its owner, or set ROLLCALL_DATA."
             raise StartTrouble("no_permission", why) from error

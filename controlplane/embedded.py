@@ -4,7 +4,7 @@ Plain Python. The wheels give binaries only; this module runs them in the foregr
 them. Nothing listens on TCP; every folder is 0700; passwords are derived from the master secret.
 
     <data>/pg       the cluster            <data>/redis   configuration, no data
-    <data>/s        the sockets, or a private temporary folder, named in <data>/sockets, when that path is too long
+    <data>/s        the sockets, or a temporary folder, named in <data>/sockets, when that path is too long
 """
 
 from __future__ import annotations
@@ -17,7 +17,16 @@ import time
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from controlplane.child import Account, StartTrouble, private_folder, require_reachable, spawn, system_account
+from controlplane import datafolder
+from controlplane.child import (
+    Account,
+    StartTrouble,
+    private_folder,
+    require_reachable,
+    shared_folder,
+    spawn,
+    system_account,
+)
 from controlplane.cluster import DATABASE, ROLE, Cluster, password
 from controlplane.env import HOME, Env
 from controlplane.keys import derive
@@ -56,16 +65,20 @@ def socket_folder(data: Path) -> Path:
 
 
 def prepare_socket_folder(data: Path, account: Account | None) -> Path:
-    """The socket folder, made when missing, 0700."""
+    """The socket folder, made when missing; nobody else may enter it."""
     folder = socket_folder(data)
-    if len(os.fsencode(data / "s")) > LONGEST_SOCKET_FOLDER:
-        owner = os.geteuid() if account is None else account.uid
-        if folder == data / "s" or folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != owner:
-            base = tempfile.gettempdir()
-            folder = Path(tempfile.mkdtemp(prefix="rollcall-", dir=base if len(base) < 60 else "/tmp"))  # noqa: S108
-            write_private(data / "sockets", str(folder), None)
-    private_folder(folder, account)
+    is_far = len(os.fsencode(data / "s")) > LONGEST_SOCKET_FOLDER
+    if is_far and (folder == data / "s" or not _is_ours(folder)):
+        base = tempfile.gettempdir()
+        folder = Path(tempfile.mkdtemp(prefix="rollcall-", dir=base if len(base) < 60 else "/tmp"))  # noqa: S108
+        write_private(data / "sockets", str(folder), None)
+        datafolder.prepare(data, account)
+    shared_folder(folder, account, sticky=True)
     return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    return not folder.is_symlink() and folder.is_dir() and folder.stat().st_uid == os.geteuid()
 
 
 def _redis_password(secret: bytes) -> str:
@@ -131,7 +144,7 @@ class Embedded:
         """The folders exist, with the right owner and mode. Raises `StartTrouble`."""
         if self.account is not None and HOME in self.data.parents:
             open_home()
-        private_folder(self.data, self.account)
+        datafolder.prepare(self.data, self.account)
         require_reachable(self.data, self.account, "the data folder")
         self.sockets = prepare_socket_folder(self.data, self.account)
 

@@ -62,6 +62,11 @@ class Env:
     refusal_days: int
     measurement_days: int
 
+    @property
+    def state(self) -> Path:
+        """What our own processes keep. Started as root, they may write nowhere else in the data folder."""
+        return self.data / "state"
+
 
 def _read(source: Mapping[str, str], name: str, parse: Callable[[str], T], default: T, expects: str) -> T:
     raw = source.get(name, "").strip()

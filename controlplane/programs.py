@@ -6,15 +6,15 @@ import errno
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.child import StartTrouble, spawn
+from controlplane.child import StartTrouble
 from controlplane.embedded import Embedded
 from controlplane.env import ROOT, Env
-from controlplane.server import Say, Server
+from controlplane.runtime import Runtime
+from controlplane.server import Server
 
 SETTLED = 1.5  # seconds after which a process without a readiness address counts as running
 
@@ -28,29 +28,6 @@ class Program:
     is_ready: Callable[[Server, float], bool]
     stop_signal: int = signal.SIGTERM
     why: Callable[[Server], StartTrouble] | None = None
-
-
-def child_environment(env: Env, name: str) -> dict[str, str]:
-    """What our own processes see: the same settings, and which of the processes they are."""
-    return {
-        **os.environ,
-        "ROLLCALL_DATA": str(env.data),
-        "ROLLCALL_SUPERVISED": "1",
-        "ROLLCALL_PROCESS": name,
-        "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE", "controlplane.settings"),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        # Celery warns of root because of pickle; we accept JSON only.
-        "PYTHONWARNINGS": "ignore:You're running the worker",
-        "MALLOC_ARENA_MAX": "2",  # glibc's arenas per thread cost tens of megabytes and bring nothing here
-    }
-
-
-def start_python(env: Env, name: str, arguments: list[str], say: Say) -> Server:
-    """One of our own processes, running `python <arguments>` in the checkout."""
-    server = Server(name, spawn([sys.executable, *arguments], environment=child_environment(env, name), folder=ROOT))
-    server.drain(say)
-    return server
 
 
 def ask_ready(env: Env, port: int) -> tuple[bool, str]:
@@ -121,12 +98,13 @@ def _celery(queue: str) -> list[str]:
     ]
 
 
-def own_programs(env: Env, say: Say) -> list[Program]:
+def own_programs(runtime: Runtime) -> list[Program]:
     """web, edge, worker, bulk and beat."""
+    env = runtime.env
     granian = ["-m", "granian", "--interface", "wsgi", "controlplane.wsgi:application", "--no-access-log"]
     granian += ["--host", env.host, "--port", str(env.console_port), "--workers", "1", "--blocking-threads", "4"]
     granian += ["--runtime-threads", "1", "--log-level", "warning"]
-    schedule = ["--schedule", str(env.data / "run" / "beat"), "--pidfile="]
+    schedule = ["--scheduler", "controlplane.beat:Scheduler", "--pidfile="]
 
     def web_is_ready(server: Server, age: float) -> bool:
         return ask_ready(env, env.console_port)[0]
@@ -135,7 +113,7 @@ def own_programs(env: Env, say: Say) -> list[Program]:
         return ask_ready(env, env.port)[0]
 
     def program(name: str, arguments: list[str], is_ready: Callable[[Server, float], bool] = _settled) -> Program:
-        return Program(name, lambda: start_python(env, name, arguments, say), is_ready)
+        return Program(name, lambda: runtime.start(name, arguments), is_ready)
 
     return [
         program("web", granian, web_is_ready),
@@ -152,6 +130,8 @@ def require_free_port(variable: str, host: str, port: int) -> None:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            if os.geteuid() == 0 and port < _lowest_port():  # root may listen there, and those whom it starts may not
+                raise PermissionError(errno.EACCES, "reserved")
             probe.bind((host, port))
             probe.listen(1)
         except OSError as error:
@@ -163,6 +143,14 @@ def require_free_port(variable: str, host: str, port: int) -> None:
                 raise StartTrouble("port_forbidden", why) from error
             why = f"Rollcall can't listen on {host} port {port} ({error.strerror}). Mend ROLLCALL_HOST or {variable}."
             raise StartTrouble("port", why) from error
+
+
+def _lowest_port() -> int:
+    """The lowest port that an ordinary user may listen on."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    except (OSError, ValueError):
+        return 1024
 
 
 def _free_port(host: str, taken: int) -> int:

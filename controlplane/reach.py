@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from controlplane.child import Account, StartTrouble, unreachable
 from controlplane.env import HOME, place_of
 
 READ, WRITE, RUN = 0o444, 0o022, 0o111
+Wanted = Callable[[Path], bool]
 
 
 def open_home() -> None:
@@ -33,26 +34,35 @@ def open_home() -> None:
         raise StartTrouble("home", why) from error
 
 
-def within_reach(folder: Path, account: Account | None, probe: str) -> Path:
-    """`folder`, or its mirror, whose contents the account may read and run. Raises `StartTrouble`.
+def place_of_mirror(folder: Path) -> Path:
+    """Where the mirror of `folder` is, or would be."""
+    return HOME / "mirrors" / place_of(folder).name
 
-    `probe` names something in it that stands for all: the folder counts as reachable when that is.
-    """
-    if account is None or unreachable(folder / probe, account) is None:
+
+def everything(path: Path) -> bool:
+    """A `Wanted` that leaves nothing out."""
+    return True
+
+
+def within_reach(folder: Path, account: Account | None, wanted: Wanted = everything) -> Path:
+    """`folder`, or the mirror of what is wanted of it, which the account may read and run. Raises `StartTrouble`."""
+    if account is None or unreachable(folder, account) is None:
         return folder
-    return _mirror_of(folder)
+    return _mirror_of(folder, wanted)
 
 
 @cache
-def _mirror_of(folder: Path) -> Path:
+def _mirror_of(folder: Path, wanted: Wanted) -> Path:
     """The mirror of `folder`, brought in step once in the life of this process. Raises `StartTrouble`."""
     open_home()
-    target = place_of(folder)
+    target = place_of_mirror(folder)
     try:
+        target.parent.mkdir(exist_ok=True)
+        target.parent.chmod(0o755)
         with _alone(target):
             target.mkdir(exist_ok=True)
             target.chmod(0o755)
-            _mirror(folder.iterdir(), target)
+            _mirror(folder, target, wanted)
     except OSError as error:
         why = f"{folder} can't be mirrored to {target} ({error.strerror}: {error.filename}). Make room there."
         raise StartTrouble("mirror", why) from error
@@ -70,10 +80,10 @@ def _alone(target: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _mirror(entries: Iterable[Path], target: Path) -> None:
-    """`target` holds the same afterwards as `entries`, and nothing else."""
+def _mirror(folder: Path, target: Path, wanted: Wanted) -> None:
+    """`target` holds the same afterwards as what is wanted of `folder`, and nothing else."""
     old = {entry.name: entry.stat(follow_symlinks=False) for entry in os.scandir(target)}
-    for source in entries:
+    for source in filter(wanted, folder.iterdir()):
         try:
             here = source.stat()  # what a link leads to: it might lead to where nobody may follow
         except FileNotFoundError:
@@ -86,7 +96,7 @@ def _mirror(entries: Iterable[Path], target: Path) -> None:
             if before is None:
                 copy.mkdir()
                 copy.chmod(0o755)
-            _mirror(list(source.iterdir()), copy)
+            _mirror(source, copy, wanted)
         elif stat.S_ISREG(here.st_mode) and (before is None or _identity(before) != _identity(here)):
             _lend(source, here, copy)
     for name, before in old.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from controlplane.datafolder import is_held
 from controlplane.env import data_folder
 
-OURS = frozenset({"secret", "lock", "pg", "redis", "s", "sockets", "run", "demonstration.json"})
+OURS = frozenset({"secret", "lock", "pg", "redis", "s", "sockets", "run", "state"})
 
 
 def main() -> int:

@@ -40,7 +40,7 @@ def _package_folder(name: str, account: Account | None) -> Path:
         )
     folder = Path(found.submodule_search_locations[0])
     # Their neighbours hold the native libraries that wheels bring.
-    return within_reach(folder.parent, account, folder.name) / folder.name
+    return within_reach(folder.parent, account) / folder.name
 
 
 def postgres_program(name: str, account: Account | None) -> Path:

@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 
 from controlplane import env as environment
 from controlplane.banner import banner
-from controlplane.child import StartTrouble, private_folder
+from controlplane.child import StartTrouble
 from controlplane.datafolder import Lock
-from controlplane.embedded import Embedded, prepare_socket_folder
+from controlplane.embedded import Embedded
 from controlplane.processes import Control, Order
 from controlplane.processes import main as processes
 from controlplane.programs import (
@@ -30,10 +30,9 @@ from controlplane.programs import (
     has_command,
     own_programs,
     require_free_port,
-    start_python,
     store_programs,
 )
-from controlplane.server import Say
+from controlplane.runtime import Runtime, runtime
 from controlplane.watched import State, Watched
 
 GRACE = 4.0  # seconds for our own processes to end by themselves; the servers' turn comes after
@@ -83,7 +82,7 @@ class Step:
 class Parts:
     """What is started above the stores."""
 
-    programs: Callable[[environment.Env, Say], list[Program]]
+    programs: Callable[[Runtime], list[Program]]
     steps: tuple[Step, ...]
 
 
@@ -135,15 +134,13 @@ class Supervisor:
             self.log("rollcall", f"only root may enter {environment.ROOT}, so the servers' data is in {self.env.data}")
         require_free_port("PORT", self.env.host, self.env.port)
         require_free_port("CONSOLE_PORT", self.env.host, self.env.console_port)
-        if not (self.env.database_url and self.env.redis_url):
-            self.embedded.prepare()
-        sockets = prepare_socket_folder(self.env.data, self.embedded.account)
-        private_folder(self.env.data / "run", None)
-        self.control = Control(sockets / "control.sock", self.watched, self._wake)
+        self.embedded.prepare()
+        self.control = Control(self.embedded.sockets / "control.sock", self.watched, self._wake)
+        own = runtime(self.env, self.log, self.embedded.account)
         self._start_all(store_programs(self.env, self.embedded), strict=True)
         for step in self.parts.steps:
-            self._once(step)
-        waiting = self._start_all(self.parts.programs(self.env, self.log), strict=False)
+            self._once(own, step)
+        waiting = self._start_all(self.parts.programs(own), strict=False)
         print("\n".join(banner(self.env, [self._excuse(name) for name in waiting])), flush=True)
 
     def _start_all(self, programs: list[Program], *, strict: bool) -> list[str]:
@@ -174,10 +171,10 @@ class Supervisor:
         said = ask_ready(self.env, port)[1] if port else ""
         return f"{name} isn't ready yet. {f'It says: {said}' if said else 'The lines above may say why.'}"
 
-    def _once(self, step: Step) -> None:
+    def _once(self, own: Runtime, step: Step) -> None:
         """Run a program to its end. Raises `StartTrouble` when it fails."""
         self.log("rollcall", f"running {step.name}")
-        server = start_python(self.env, step.name, list(step.arguments), self.log)
+        server = own.start(step.name, list(step.arguments))
         try:
             while server.process.poll() is None:
                 self._step()

@@ -63,7 +63,7 @@ def take(browser: Browser, told: dict[str, Any], scheme: Any, size: Any, names: 
 
 
 def main() -> None:
-    told = json.loads((env.load().data / "demonstration.json").read_text(encoding="utf-8"))
+    told = json.loads((env.load().state / "demonstration.json").read_text(encoding="utf-8"))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable(), args=list(FLAGS))
         take(browser, told, "light", WIDE, {"overview", "window", "capacity", "invite-tree"}, "")

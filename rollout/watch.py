@@ -68,7 +68,7 @@ class Watcher:
         self.database_away = False  # whether the last look failed
         self._looked = asyncio.Event()  # set when the look that is under way or comes next has ended, then replaced
         self._poll_seconds = env.poll_seconds
-        self._feed_file = env.data / "feed.json"
+        self._feed_file = env.state / "feed.json"
         self._rulesets = rulesets
         self._feed = feed
         self._connect = connect

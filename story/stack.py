@@ -50,12 +50,16 @@ class Stack:
         self.data = data
         self.process: subprocess.Popen[str] | None = None
 
+    @property
+    def told(self) -> Path:
+        return self.data / "state" / "demonstration.json"
+
     def read(self) -> dict[str, object]:
         """What `make run` left for people to sign in with: see the banner that it prints."""
         try:
-            return dict(json.loads((self.data / "demonstration.json").read_text(encoding="utf-8")))
+            return dict(json.loads(self.told.read_text(encoding="utf-8")))
         except (FileNotFoundError, PermissionError, ValueError) as error:
-            raise NoStack(f"{self.data}/demonstration.json can't be read: {error}. Start `make run` first.") from error
+            raise NoStack(f"{self.told} can't be read: {error}. Start `make run` first.") from error
 
     def open(self) -> None:
         """Learn the addresses. Raises `NoStack` when the deployment doesn't answer."""
@@ -99,9 +103,7 @@ class Stack:
         )
         end = time.monotonic() + START_SECONDS
         while not (
-            (self.data / "demonstration.json").exists()
-            and answers(f"http://127.0.0.1:{port}")
-            and answers(f"http://127.0.0.1:{console}")
+            self.told.exists() and answers(f"http://127.0.0.1:{port}") and answers(f"http://127.0.0.1:{console}")
         ):
             if self.process.poll() is not None or time.monotonic() > end:
                 tail = Path(self.log.name).read_text(encoding="utf-8")[-2000:]

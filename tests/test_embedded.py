@@ -94,9 +94,30 @@ def test_embedded__wrong_password__both_refuse(settings: env.Env, servers: embed
 def test_embedded__started__folders_are_private(settings: env.Env, servers: embedded.Embedded) -> None:
     servers.start()
 
-    for name in ("", "pg", "redis", "s"):
+    for name in ("", "pg", "redis", "s", "run", "state"):
+        assert (settings.data / name).stat().st_mode & 0o007 == 0, name
+    for name in ("pg", "redis", "run", "state"):
         assert (settings.data / name).stat().st_mode & 0o777 == 0o700, name
     assert (settings.data / "redis" / "redis.conf").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the servers as somebody else")
+def test_embedded__started_as_root__the_servers_user_replaces_nothing_of_root(
+    settings: env.Env, servers: embedded.Embedded
+) -> None:
+    (settings.state / "phones").mkdir(parents=True)
+    (settings.state / "phones" / "keys").touch()  # by a command of root, before
+    servers.start()
+    (settings.data / "s" / "control.sock").touch()
+
+    def attempt(code: str) -> str:
+        return server.run_once(["/bin/sh", "-c", code], servers.account, settings.data)[1]
+
+    assert "denied" in attempt("touch planted")
+    assert "denied" in attempt("mv redis other")
+    assert "not permitted" in attempt("mv s/control.sock s/other")
+    assert "denied" in attempt("touch run/planted")
+    assert attempt("touch s/mine; echo mine > state/phones/keys; touch state/ruleset.snapshot") == ""
 
 
 def test_embedded__stopped_and_started__keeps_rows(settings: env.Env, servers: embedded.Embedded) -> None:
@@ -198,7 +219,7 @@ def test_embedded__long_path__sockets_in_private_temporary_folder(data_folder: P
     try:
         folder = embedded.socket_folder(data)
         assert data not in folder.parents
-        assert folder.stat().st_mode & 0o777 == 0o700
+        assert folder.stat().st_mode & 0o007 == 0
         with psycopg.connect(embedded.database_url(settings)) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         with redis.Redis.from_url(embedded.redis_url(settings)) as client:

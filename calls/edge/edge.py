@@ -78,7 +78,7 @@ class Edge:
         self.keys = Keys(env.secret)
         self.name = name or f"edge-{secrets.token_hex(4)}"
         self.metrics = Metrics()
-        self.rulesets = Rulesets(self.keys.ruleset.verify_key, env.data / SNAPSHOT)
+        self.rulesets = Rulesets(self.keys.ruleset.verify_key, env.state / SNAPSHOT)
         self.feed = Feed(env.token_seconds + env.token_grace_seconds + OVERLAP)
         self.database = Database(database_url(env))
         self.store = Store(redis_url(env), self.name)

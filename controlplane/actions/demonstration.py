@@ -159,7 +159,7 @@ def _told(env: Env, password: str, key: str) -> dict[str, Any]:
         {
             "name": name,
             "phone": phone,
-            "folder": str(env.data / "phones" / name),
+            "folder": str(env.state / "phones" / name),
             "link": f"{env.public_url}/phone/?as={name}&phone={quote(phone)}",
         }
         for name, phone in PEOPLE
@@ -198,4 +198,4 @@ def write(env: Env, told: dict[str, Any]) -> None:
 
 
 def _path(env: Env) -> Path:
-    return env.data / "demonstration.json"
+    return env.state / "demonstration.json"

@@ -72,7 +72,7 @@ def sign_head(now: datetime) -> Head | None:
 
 def head_path() -> Path:
     """The second place: outside of the database."""
-    return Path(settings.ENV.data) / "audit-head.json"
+    return Path(settings.ENV.state) / "audit-head.json"
 
 
 def read_head() -> Head | None:
@@ -123,6 +123,7 @@ def _alone(now: datetime) -> bool:
 
 
 def _write_whole(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
         file.write(text)

@@ -29,8 +29,8 @@ def env(tmp_path):
 def test_seed__on_an_empty_deployment__makes_what_a_first_call_needs(env):
     seed(env, now=NOON)
 
-    told = json.loads((env.data / "demonstration.json").read_text())
-    assert stat.S_IMODE((env.data / "demonstration.json").stat().st_mode) == 0o600
+    told = json.loads((env.state / "demonstration.json").read_text())
+    assert stat.S_IMODE((env.state / "demonstration.json").stat().st_mode) == 0o600
     assert User.objects.get(username="operator").check_password(told["console"]["password"])
     assert [person["name"] for person in told["people"]] == ["alice", "bob", "carol"]
     feature, window = Feature.objects.get(), Window.objects.get()
@@ -57,7 +57,7 @@ def test_seed__repeated__changes_nothing_and_keeps_what_somebody_changed(env):
 
 def test_seed__after_its_file_was_lost__gives_a_new_password_and_key(env):
     first = seed(env, now=NOON).told
-    (env.data / "demonstration.json").unlink()
+    (env.state / "demonstration.json").unlink()
 
     again = seed(env, now=NOON).told
 
@@ -70,4 +70,4 @@ def test_seed__where_it_is_no_demonstration__refuses_and_changes_nothing(env):
         seed(dataclasses.replace(env, demonstration=False), now=NOON)
 
     assert not User.objects.exists()
-    assert not (env.data / "demonstration.json").exists()
+    assert not (env.state / "demonstration.json").exists()

@@ -10,8 +10,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from controlplane import env as environment
 from controlplane.child import StartTrouble
 from controlplane.datafolder import Lock
-from controlplane.programs import Program, start_python
-from controlplane.server import Say, Server
+from controlplane.programs import Program
+from controlplane.runtime import Runtime
+from controlplane.server import Server
 from controlplane.supervise import Log, Parts, Supervisor
 
 STEADY = "import signal, time; print('steady', flush=True); signal.signal(15, lambda *a: exit(0)); time.sleep(600)"
@@ -23,12 +24,12 @@ PARENT = (
 )
 
 
-def programs(env: environment.Env, say: Say) -> list[Program]:
+def programs(runtime: Runtime) -> list[Program]:
     def program(name: str, code: str) -> Program:
         def ready(server: Server, age: float) -> bool:
             return bool(server.tail)
 
-        return Program(name, lambda: start_python(env, name, ["-c", code], say), ready)
+        return Program(name, lambda: runtime.start(name, ["-c", code]), ready)
 
     extra = {"stubborn": STUBBORN, "mortal": MORTAL}
     asked = [program(name, code) for name, code in extra.items() if name in sys.argv]

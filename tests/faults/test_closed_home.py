@@ -41,7 +41,8 @@ def checkout(home: Path) -> Iterator[Path]:
     for name in SERVERS:
         shutil.copytree(SITE / name, home / "site" / name)
     yield checkout
-    for left in (env.place_of(checkout), env.place_of(home / "site")):
+    shutil.rmtree(env.place_of(checkout), ignore_errors=True)
+    for left in (reach.place_of_mirror(checkout), reach.place_of_mirror(home / "site")):
         shutil.rmtree(left, ignore_errors=True)
         left.with_name(f"{left.name}.lock").unlink(missing_ok=True)
 
@@ -86,7 +87,7 @@ def test_within_reach__closed__a_mirror_that_follows_its_source(home: Path, monk
     private.write_text("root's umask was 077")
     private.chmod(0o600)
 
-    mirror = reach.within_reach(source, STRANGER, "tool")
+    mirror = reach.within_reach(source, STRANGER)
 
     def run() -> str:
         return run_once([str(mirror / "tool/program")], STRANGER, mirror)[1]
@@ -102,7 +103,7 @@ def test_within_reach__closed__a_mirror_that_follows_its_source(home: Path, monk
     private.unlink()
     reach._mirror_of.cache_clear()  # as another process would find it
 
-    assert reach.within_reach(source, STRANGER, "tool") == mirror
+    assert reach.within_reach(source, STRANGER) == mirror
     assert run() == "two, since replaced\n"
     assert not (mirror / "tool/private").exists()
 
@@ -110,5 +111,5 @@ def test_within_reach__closed__a_mirror_that_follows_its_source(home: Path, monk
 def test_within_reach__open_or_nobody_else__is_the_source_itself(home: Path) -> None:
     (home.parent / "open" / "tool").mkdir(parents=True)
 
-    assert reach.within_reach(home.parent / "open", STRANGER, "tool") == home.parent / "open"
-    assert reach.within_reach(home, None, "tool") == home
+    assert reach.within_reach(home.parent / "open", STRANGER) == home.parent / "open"
+    assert reach.within_reach(home, None) == home

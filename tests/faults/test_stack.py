@@ -90,6 +90,18 @@ def test_stack__started__ready_healthy_and_within_its_memory(shared: Stack) -> N
     assert found["memory"]["pss"] < 700e6
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs its processes as somebody else")
+def test_stack__started_as_root__only_the_supervisor_is_root(shared: Stack) -> None:
+    stack = shared.is_up(COLD)
+
+    family = [path for pid in stack.family() if (path := Path(f"/proc/{pid}")).exists()]
+
+    assert len(family) > 8
+    assert [path for path in family if path.stat().st_uid == 0] == []
+    state = Path(stack.settings["ROLLCALL_DATA"]) / "state"
+    assert [path for path in state.rglob("*") if path.stat().st_uid == 0] == []
+
+
 def test_stack__supervisor_killed__no_orphan_and_the_next_start_works(stack: Stack, settings: dict[str, str]) -> None:
     stack.is_up(COLD)
     family = stack.family()

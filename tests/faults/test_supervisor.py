@@ -202,6 +202,14 @@ def test_supervisor__port_taken__names_the_variable(start: Start, variable: str)
     assert f"or choose another: {variable}=" in stack.log
 
 
+def test_supervisor__port_that_its_processes_may_not_use__refused(start: Start) -> None:
+    stack = start(PORT="81")
+
+    assert until(lambda: stack.process.poll() is not None, 10)
+    stack.end()
+    assert "No permission to listen on port 81. Choose one above 1023: PORT=8081" in stack.log
+
+
 def test_supervisor__damaged_cluster__says_what_to_do_and_ends(start: Start, data_folder: Path) -> None:
     start().is_up().end()
     (data_folder / "pg" / "global" / "pg_control").unlink()
