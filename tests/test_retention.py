@@ -57,7 +57,7 @@ ROWS: dict[str, tuple[Callable[[datetime], Model], timedelta]] = {
     ),
     "RefreshToken": (
         lambda at: RefreshToken.objects.create(
-            device=builders.device(builders.subscriber()), digest=b"d", family=uuid4(), issued_at=at, expires_at=at
+            device=builders.device(builders.subscriber()), digest=b"d", issued_at=at, expires_at=at
         ),
         timedelta(),
     ),

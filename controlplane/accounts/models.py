@@ -156,19 +156,14 @@ class LimitUse(models.Model):
 
 
 class RefreshToken(models.Model):
-    """A refresh token, hashed. Each is spent once; spending one twice revokes its family."""
+    """A refresh token, hashed. Each is spent once; spending one twice ends its device."""
 
     id = models.BigAutoField(primary_key=True)
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="refresh_tokens")
-    family = models.UUIDField()
     digest = models.BinaryField(unique=True)
     issued_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     spent_at = models.DateTimeField(null=True)
-    revoked_at = models.DateTimeField(null=True)
-
-    class Meta:
-        indexes = [models.Index(fields=["family"], name="refresh_by_family")]
 
     def __str__(self) -> str:
         return f"refresh token {self.id}"

@@ -185,17 +185,19 @@ def test_refresh__retried_within_thirty_seconds__gets_the_same_again() -> None:
     assert refresh(second.refresh_token, 131)
 
 
-def test_refresh__with_a_spent_token__ends_the_family() -> None:
+def test_refresh__with_a_spent_token__ends_the_device() -> None:
     first = session()
     second = refresh(first.refresh_token, 100)
 
     assert refused(first.refresh_token, 131)
 
     assert refused(second.refresh_token, 132)
-    assert not RefreshToken.objects.filter(revoked_at__isnull=True).exists()
+    assert not RefreshToken.objects.exists()
+    assert Device.objects.get().revoked_at == NOON + timedelta(seconds=131)
+    assert Outbox.objects.filter(kind="device.revoked").count() == 1
 
 
-def test_refresh__with_a_token_before_the_last__ends_the_family_even_at_once() -> None:
+def test_refresh__with_a_token_before_the_last__ends_the_device_even_at_once() -> None:
     first = session()
     third = refresh(refresh(first.refresh_token, 100).refresh_token, 101)
 
@@ -204,9 +206,9 @@ def test_refresh__with_a_token_before_the_last__ends_the_family_even_at_once() -
     assert refused(third.refresh_token, 103)
 
 
-def test_refresh__of_one_family__ends_no_other() -> None:
-    device = builders.device(builders.subscriber())
-    first, other = session(device), session(device)
+def test_refresh__with_a_spent_token_of_one_device__ends_no_other() -> None:
+    owner = builders.subscriber()
+    first, other = session(builders.device(owner)), session(builders.device(owner))
     refresh(first.refresh_token, 100)
     assert refused(first.refresh_token, 200)
 
@@ -233,14 +235,19 @@ def test_refresh__when_unknown_expired_or_revoked__is_refused_alike() -> None:
     assert len(said) == 1
 
 
-def test_revoke__ends_the_whole_family__and_knows_nothing_of_strangers() -> None:
+@pytest.mark.parametrize("which", ["the last token", "an earlier one"])
+def test_signing_out__ends_the_device__and_knows_nothing_of_strangers(which: str) -> None:
     first = session()
     second = refresh(first.refresh_token, 1)
 
-    tokens.revoke(first.refresh_token, now=NOON)
+    tokens.revoke(second.refresh_token if which == "the last token" else first.refresh_token, now=NOON)
     tokens.revoke("rt_unknown", now=NOON)
 
     assert refused(second.refresh_token, 2)
+    assert Device.objects.get().revoked_at == NOON
+    with pytest.raises(TokenRefused):
+        live_device(Bearer(subscriber=first.subscriber, device=first.device))
+    assert Outbox.objects.get(kind="device.revoked").payload["device"] == str(first.device)
 
 
 def test_device__when_revoked__tells_the_edges_once() -> None:

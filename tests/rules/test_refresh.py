@@ -1,4 +1,4 @@
-"""Refresh tokens: rotate, repeat, revoke or refuse."""
+"""Refresh tokens: rotate, repeat, refuse, or end the device."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ JUST_NOW, HALF_A_MINUTE, JUST_OVER = (NOW - timedelta(seconds=seconds) for secon
 @pytest.mark.parametrize(
     ("token", "outcome"),
     [
-        (Spending(LATER, None, False, False), Outcome.ROTATE),
-        (Spending(NOW, None, False, False), Outcome.REFUSE),
-        (Spending(LATER, None, True, False), Outcome.REFUSE),
-        (Spending(LATER, JUST_NOW, False, False), Outcome.REPEAT),
-        (Spending(LATER, HALF_A_MINUTE, False, False), Outcome.REPEAT),
-        (Spending(LATER, JUST_OVER, False, False), Outcome.REVOKE_FAMILY),
-        (Spending(LATER, JUST_NOW, False, True), Outcome.REVOKE_FAMILY),
-        (Spending(LATER, LONG_AGO, False, True), Outcome.REVOKE_FAMILY),
-        (Spending(LATER, LONG_AGO, True, True), Outcome.REFUSE),
+        (Spending(LATER, None, False), Outcome.ROTATE),
+        (Spending(NOW, None, False), Outcome.REFUSE),
+        (Spending(LATER, JUST_NOW, False), Outcome.REPEAT),
+        (Spending(LATER, HALF_A_MINUTE, False), Outcome.REPEAT),
+        (Spending(LATER, JUST_OVER, False), Outcome.END_DEVICE),
+        (Spending(LATER, JUST_NOW, True), Outcome.END_DEVICE),
+        (Spending(LATER, LONG_AGO, True), Outcome.END_DEVICE),
+        (Spending(NOW, LONG_AGO, True), Outcome.REFUSE),
     ],
 )
 def test_decision__by_what_is_known_of_the_token(token: Spending, outcome: Outcome) -> None:

@@ -79,7 +79,7 @@ def revoke_device(device_id: UUID, *, now: datetime) -> bool:
         if device is None:
             return False
         Device.objects.filter(id=device_id).update(revoked_at=now, push_token_sealed=None)
-        RefreshToken.objects.filter(device_id=device_id, revoked_at__isnull=True).update(revoked_at=now)
+        RefreshToken.objects.filter(device_id=device_id).delete()
         enqueue(
             "device.revoked",
             key=f"device.revoked:{device_id}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import jwt
 import structlog
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 from django.db import transaction
 
+from controlplane.accounts.actions.devices import revoke_device
 from controlplane.accounts.errors import RefreshRefused
 from controlplane.accounts.models import Device, RefreshToken
 from controlplane.accounts.rules import refresh as rule
@@ -65,7 +66,7 @@ def mint(device: Device, *, claims: Mapping[str, Any], now: datetime) -> str:
 def start_session(device: Device, *, claims: Claims, now: datetime) -> Session:
     """The first tokens of a sign-in. Call it inside a transaction."""
     token = rule.token_of(secrets.token_bytes(32))
-    _store(token, device=device, family=uuid4(), now=now)
+    _store(token, device=device, now=now)
     return _session(device, refresh_token=token, claims=claims, now=now)
 
 
@@ -73,7 +74,7 @@ def refresh(token: str, *, claims: Claims, now: datetime) -> Session:
     """Spends the refresh token for its successor and a new access token.
 
     The very last refresh may be retried for 30 s and gets the same refresh token again; a spent token that comes back
-    otherwise was stolen or copied, so its whole family ends. Raises RefreshRefused, the same in every case.
+    otherwise was stolen or copied, so its device ends. Raises RefreshRefused, the same in every case.
     """
     with transaction.atomic():
         row = _lock(token)
@@ -81,28 +82,25 @@ def refresh(token: str, *, claims: Claims, now: datetime) -> Session:
         following = rule.successor(token, settings.KEYS.refresh)
         if row is not None and outcome is rule.Outcome.ROTATE:
             RefreshToken.objects.filter(id=row.id).update(spent_at=now)
-            _store(following, device=row.device, family=row.family, now=now)
+            _store(following, device=row.device, now=now)
             Device.objects.filter(id=row.device_id).update(seen_at=now)
-        if row is not None and outcome is rule.Outcome.REVOKE_FAMILY:
-            RefreshToken.objects.filter(family=row.family, revoked_at__isnull=True).update(revoked_at=now)
-            log.warning("refresh_token.reused", device=str(row.device_id), family=str(row.family))
+        if row is not None and outcome is rule.Outcome.END_DEVICE:
+            revoke_device(row.device_id, now=now)
+            log.warning("refresh_token.reused", device=str(row.device_id))
         if row is not None and outcome in {rule.Outcome.ROTATE, rule.Outcome.REPEAT}:
             return _session(row.device, refresh_token=following, claims=claims, now=now)
-    raise RefreshRefused  # outside the transaction, so that a revocation of the family stays
+    raise RefreshRefused  # outside the transaction, so that the device's end stays
 
 
 def revoke(token: str, *, now: datetime) -> None:
-    """Ends the family of this refresh token (signs the phone out). Nothing happens for an unknown one."""
-    with transaction.atomic():
-        row = _lock(token)
-        if row is not None:
-            RefreshToken.objects.filter(family=row.family, revoked_at__isnull=True).update(revoked_at=now)
+    """Ends the device of this refresh token (signs the phone out). Nothing happens for an unknown one."""
+    row = RefreshToken.objects.filter(digest=rule.digest(token)).first()
+    if row is not None:
+        revoke_device(row.device_id, now=now)
 
 
 def _lock(token: str) -> RefreshToken | None:
-    """The token's row, locked after its device: so every family has one lock, and nobody's successor slips past whoever
-    ends it; signing in and revoking a device lock in this order too.
-    """
+    """The token's row, locked after its device, as whoever ends the device locks it: no successor slips past that."""
     named = RefreshToken.objects.filter(digest=rule.digest(token))
     device = Device.objects.select_for_update(no_key=True).filter(id__in=named.values("device"))
     if device.first() is None:
@@ -111,22 +109,20 @@ def _lock(token: str) -> RefreshToken | None:
 
 
 def _decide(row: RefreshToken | None, token: str, now: datetime) -> rule.Outcome:
-    if row is None or row.device.revoked_at is not None:
+    if row is None:
         return rule.Outcome.REFUSE
     following = RefreshToken.objects.filter(digest=rule.digest(rule.successor(token, settings.KEYS.refresh))).first()
     spending = rule.Spending(
         expires_at=row.expires_at,
         spent_at=row.spent_at,
-        revoked=row.revoked_at is not None,
         successor_spent=following is not None and following.spent_at is not None,
     )
     return rule.decide(spending, now)
 
 
-def _store(token: str, *, device: Device, family: UUID, now: datetime) -> None:
+def _store(token: str, *, device: Device, now: datetime) -> None:
     RefreshToken.objects.create(
         device=device,
-        family=family,
         digest=rule.digest(token),
         issued_at=now,
         expires_at=now + rule.IDLE_LIFETIME,

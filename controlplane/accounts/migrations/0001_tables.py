@@ -161,12 +161,10 @@ class Migration(migrations.Migration):
             name="RefreshToken",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("family", models.UUIDField()),
                 ("digest", models.BinaryField(unique=True)),
                 ("issued_at", models.DateTimeField()),
                 ("expires_at", models.DateTimeField()),
                 ("spent_at", models.DateTimeField(null=True)),
-                ("revoked_at", models.DateTimeField(null=True)),
                 (
                     "device",
                     models.ForeignKey(
@@ -174,9 +172,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "indexes": [models.Index(fields=["family"], name="refresh_by_family")],
-            },
         ),
         migrations.CreateModel(
             name="DeviceList",

@@ -20,7 +20,7 @@ RETRY_WITHIN = timedelta(seconds=30)
 class Outcome(StrEnum):
     ROTATE = "rotate"
     REPEAT = "repeat"
-    REVOKE_FAMILY = "revoke_family"
+    END_DEVICE = "end_device"
     REFUSE = "refuse"
 
 
@@ -30,19 +30,18 @@ class Spending:
 
     expires_at: datetime
     spent_at: datetime | None
-    revoked: bool
     successor_spent: bool
 
 
 def decide(token: Spending, now: datetime) -> Outcome:
     """What to do with a token that was presented: a spent one is a retry for 30 s, and a theft afterwards."""
-    if token.revoked or token.expires_at <= now:
+    if token.expires_at <= now:
         return Outcome.REFUSE
     if token.spent_at is None:
         return Outcome.ROTATE
     if now - token.spent_at <= RETRY_WITHIN and not token.successor_spent:
         return Outcome.REPEAT
-    return Outcome.REVOKE_FAMILY
+    return Outcome.END_DEVICE
 
 
 def token_of(secret: bytes) -> str:
