@@ -92,9 +92,7 @@ class Ofrep:
     def _answer(self, caller: Caller, context: Context, standing: Standing) -> tuple[bytes, str]:
         ruleset, now = self._desk.rulesets.current, self._desk.now()
         phone = caller.token is not None
-        listens = self._streams.pass_for(
-            standing.subscriber, now, device=caller.token.device if caller.token else "", key=caller.key
-        )
+        listens = self._streams.pass_for(standing.subscriber, now, token=caller.token, key=caller.key)
         mark = (standing.mark, context.body, listens)
         found = self._evaluations.kept(ruleset, mark)
         if found is None:

@@ -19,7 +19,7 @@ from nacl.secret import SecretBox
 
 from controlplane.refusal import NotAuthenticated
 
-PERIOD = 900  # seconds: a pass is good for one to two of these
+PERIOD = 900  # seconds: a backend's pass is good for one to two of these
 LONGEST = 2_048
 MOST_REMEMBERED = 20_000
 
@@ -28,7 +28,7 @@ MOST_REMEMBERED = 20_000
 class StreamPass:
     """`subscriber` is whose grants matter (any targeting key, for a backend); exactly one of `device` and `key` is set.
 
-    `key` is the id of the backend's API key. `good_until` in epoch seconds.
+    `key` is the id of the backend's API key. `good_until` in epoch seconds; a phone's is the end of its access token.
     """
 
     subscriber: str
@@ -70,8 +70,11 @@ class Seal:
         nonce = hashlib.blake2b(body, key=self._nonce_key, digest_size=SecretBox.NONCE_SIZE).digest()
         return base64.urlsafe_b64encode(self._box.encrypt(body, nonce)).rstrip(b"=").decode()
 
-    def read(self, raw: str, now: float) -> StreamPass:
-        """Raises `NotAuthenticated` for what was not sealed here, and for what may no longer be used."""
+    def read(self, raw: str, now: float, grace: float = 0) -> StreamPass:
+        """Raises `NotAuthenticated` for what was not sealed here, and for what may no longer be used.
+
+        `grace` (s) is how long past its end a phone's is honoured.
+        """
         try:
             if not raw or len(raw) > LONGEST:
                 raise ValueError
@@ -83,6 +86,6 @@ class Seal:
             raise NotAuthenticated(
                 "This address of an event stream can't be used: evaluate the flags again to get one."
             ) from error
-        if now >= until:
+        if now >= until + (grace if device else 0):
             raise NotAuthenticated("This address of an event stream is too old: evaluate the flags again to get one.")
         return StreamPass(subscriber, device, key, until)

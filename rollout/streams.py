@@ -23,6 +23,7 @@ from rollout.browsers import CORS
 from rollout.desk import Desk
 from rollout.feed import OVERLAP, FeedRow
 from rollout.limits import STREAM_SECONDS, STREAMS_PER_EDGE, STREAMS_PER_PERSON
+from rollout.party import BearerToken
 from rollout.rules.decision import Ruleset
 from rollout.stream_pass import Seal, StreamPass, good_until
 
@@ -81,9 +82,11 @@ class Streams:
 
     # what an evaluation says about streams
 
-    def pass_for(self, subscriber: str, now: datetime, *, device: str = "", key: str = "") -> StreamPass:
-        """The same for some minutes: a device or an API key may listen to what concerns this subscriber."""
-        return StreamPass(subscriber, device, key, good_until(subscriber, now.timestamp()))
+    def pass_for(self, subscriber: str, now: datetime, *, token: BearerToken | None, key: str) -> StreamPass:
+        """The same for some minutes: a phone or an API key may listen to what concerns this subscriber."""
+        if token is not None:
+            return StreamPass(subscriber, token.device, "", token.expires_at)
+        return StreamPass(subscriber, "", key, good_until(subscriber, now.timestamp()))
 
     def advertise(self, issued: StreamPass) -> list[dict[str, object]]:
         """OFREP's `eventStreams`."""
@@ -132,7 +135,8 @@ class Streams:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Until the listener hangs up. Raises `NotAuthenticated` or `TooMany`."""
-        issued = self._seal.read(request.query.get("token", ""), self._desk.now().timestamp())
+        now, grace = self._desk.now().timestamp(), self._desk.grace()
+        issued = self._seal.read(request.query.get("token", ""), now, grace)
         if self._is_revoked(issued):
             raise NotAuthenticated("This event stream's owner was signed out. Sign in again.")
         stream = self._enter(issued, request)
@@ -192,9 +196,9 @@ class Streams:
         ends_at = time.monotonic() + STREAM_SECONDS * random.uniform(0.9, 1.1)  # noqa: S311 - spreads reconnecting
         try:
             await response.write(self._greeting(stream, request))
-            while not stream.ended and time.monotonic() < ends_at:
+            while not stream.ended and (left := self._left(stream, ends_at)) > 0:
                 try:
-                    async with asyncio.timeout(HEARTBEAT):
+                    async with asyncio.timeout(min(HEARTBEAT, left)):
                         await stream.changed.wait()
                     stream.changed.clear()
                     block = self._event(stream)
@@ -209,6 +213,13 @@ class Streams:
             log.info("stream.cut_off", why="the reader does not keep up")
             transport.abort()
         return response
+
+    def _left(self, stream: Stream, ends_at: float) -> float:
+        """Seconds for which the stream may go on: to its own end, and a phone's no longer than its access token."""
+        left = ends_at - time.monotonic()
+        if stream.issued.device:
+            left = min(left, stream.issued.good_until + self._desk.grace() - self._desk.now().timestamp())
+        return left
 
     def _greeting(self, stream: Stream, request: web.Request) -> bytes:
         """How soon to come back, where the listener stands, and whether there is something it missed."""

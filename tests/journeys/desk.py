@@ -72,6 +72,7 @@ class Token:
     subscriber: str
     device: str = "d1"
     issued_at: int = int(NOW.timestamp())
+    expires_at: int = int(NOW.timestamp()) + 900
     traits: Mapping[str, Any] = field(default_factory=lambda: {"country": "DE", "platform": "android"})
     grants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     frozen: frozenset[str] = frozenset()
@@ -97,6 +98,10 @@ class Desk:
         self.stream_key = b"s" * 32
         self.on_feed: list[Callable[[list[FeedRow]], None]] = []
         self.nudged = 0
+        self.past_expiry = 0
+
+    def grace(self) -> int:
+        return self.past_expiry
 
     def nudge(self) -> None:
         self.nudged += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -73,7 +73,11 @@ class Listener:
         return True
 
     async def ends(self) -> bool:
-        return await asyncio.wait_for(self.response.content.readany(), 3) == b""
+        return (await self.rest()).replace(b": still here\n\n", b"") == b""
+
+    async def rest(self) -> bytes:
+        """All that comes until the stream ends, which it does."""
+        return await asyncio.wait_for(self.response.content.read(), 3)
 
 
 @pytest.fixture
@@ -101,7 +105,7 @@ async def test_bulk__answer__names_an_event_stream_that_holds_no_access_token(st
 
 async def test_bulk__address__stays_for_a_while_and_differs_by_person(stage: Stage) -> None:
     first, again, other = await stage.address(), await stage.address(), await stage.address(phone("alice"))
-    stage.desk.clock += timedelta(seconds=PERIOD)
+    stage.desk.tokens["bob"] = replace(stage.desk.tokens["bob"], expires_at=int(NOW.timestamp()) + 1800)
     later = await stage.address()
 
     assert first == again
@@ -220,8 +224,8 @@ async def test_stream__access_token_in_the_address__is_refused(stage: Stage) -> 
     assert (await stage.http.get("/ofrep/v1/events?token=bob", headers=phone("bob"))).status == 401
 
 
-async def test_stream__old_address__is_refused_but_an_open_stream_goes_on(stage: Stage) -> None:
-    address = await stage.address()
+async def test_stream__old_address_of_a_backend__is_refused_but_an_open_stream_goes_on(stage: Stage) -> None:
+    address = await stage.address(BACK, targetingKey=BOB)
     listener = await stage.listen(address)
     stage.desk.clock += timedelta(seconds=PERIOD - 1)
     within = await stage.listen(address)
@@ -231,6 +235,25 @@ async def test_stream__old_address__is_refused_but_an_open_stream_goes_on(stage:
 
     assert (within.response.status, late.response.status) == (200, 401)
     assert (await listener.event())["etag"] == "1.7"
+
+
+async def test_stream__of_a_phone__ends_with_its_access_token_and_the_grace(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "HEARTBEAT", 0.02)
+    address = await stage.address()
+    listener = await stage.listen(address)
+    stage.desk.past_expiry = 3600  # tokens can't be refreshed now
+    stage.desk.clock += timedelta(seconds=901)
+
+    within = await stage.listen(address)
+    assert within.response.status == 200
+    stage.grant(7)
+    stage.desk.past_expiry = 0
+
+    assert b'"etag":"1.7"' in await listener.rest()
+    assert await within.rest()
+    assert (await stage.http.get(address)).status == 401
 
 
 async def test_stream__device_signed_out__ends_and_cannot_be_opened_again(stage: Stage) -> None:
