@@ -19,7 +19,6 @@ from controlplane.embedded import database_url, redis_url
 from controlplane.env import Env
 from controlplane.keys import Keys
 from controlplane.programs import probe_name
-from controlplane.refusal import NotAuthenticated
 from rollout.feed import OVERLAP, Feed, FeedRow
 from rollout.ruleset import Rulesets
 from rollout.watch import Watcher
@@ -29,6 +28,7 @@ from .answers import Answers
 from .arbiter import Arbiter
 from .clock import Clock
 from .database import Database
+from .errors import signed_out
 from .forward import Forward
 from .gate import Gate
 from .inbox import Inboxes
@@ -88,7 +88,7 @@ class Edge:
         self.journal = Journal(self.database, self.metrics, self.keys.pseudonym)
         self.clock = Clock()
         self.arbiter = Arbiter(self.store, self.database, self.journal, self.metrics, timers_of(env), self.clock)
-        self.inboxes = Inboxes(self.store, self.arbiter, self.clock)
+        self.inboxes = Inboxes(self.store, self.arbiter, self.clock, self.feed.is_revoked)
         self.tokens = Tokens(self.keys.token_public, self.keys.token_key_id)
         gate = Gate(self.rulesets, self.feed, say, self.watcher.catch_up)
         self.placing = Placing(env, self.keys, self.arbiter, self.limits, gate)
@@ -153,7 +153,7 @@ class Edge:
     def read_token(self, raw: str) -> Token:
         token = self.tokens.read(raw, time.time(), self.grace())
         if self.feed.is_revoked(token.device):
-            raise NotAuthenticated("This device was signed out: register again.")
+            raise signed_out()
         return token
 
     async def read_party(self, subscriber: str) -> Mapping[str, Any] | None:
@@ -182,6 +182,7 @@ class Edge:
             "sweep": self.watch.sweep,
             "epochs": self.watch.epochs,
             "places": self.watch.places,
+            "expiries": self.watch.expiries,
             "clock": partial(self.clock.follow, self.store),
             "journal": self.journal.run,
             "report": self.report.run,

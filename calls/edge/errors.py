@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from controlplane.refusal import Refusal
+from controlplane.refusal import NotAuthenticated, Refusal
+
+
+def signed_out() -> NotAuthenticated:
+    """What a device hears once it was revoked, or its number registered on another one."""
+    return NotAuthenticated(
+        "This device was signed out, or its number was registered on another one. Register again to use it here.",
+        extra={"cause": "signed_out"},
+    )
 
 
 class CannotBeCalledNow(Refusal):

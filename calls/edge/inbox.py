@@ -14,6 +14,7 @@ from calls.rules.call import Delivered
 from calls.rules.ending import UNHEARD
 
 from .arbiter import Arbiter
+from .errors import signed_out
 from .session import Session
 from .store import Entry, Store, StoreAway, read_entry
 
@@ -24,10 +25,13 @@ LOOK_SECONDS = 2.0
 class Inboxes:
     """The sockets of this edge by device, and those who wait by long poll."""
 
-    def __init__(self, store: Store, arbiter: Arbiter, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, arbiter: Arbiter, clock: Callable[[], int], is_revoked: Callable[[str], bool]
+    ) -> None:
         self.store = store
         self.arbiter = arbiter
         self.clock = clock
+        self.is_revoked = is_revoked
         self.sessions: dict[str, Session] = {}
         self.waiting: dict[str, set[asyncio.Event]] = {}
 
@@ -38,8 +42,7 @@ class Inboxes:
             return
         device_raw, _, raw = rest.partition(b"\n")
         device, entry = device_raw.decode(), read_entry(raw)
-        for waiting in self.waiting.get(device, ()):
-            waiting.set()
+        self.wake(device)
         session = self.sessions.get(device)
         if session is None:
             return
@@ -51,6 +54,11 @@ class Inboxes:
             session.send_event(entry, self.clock())
         elif entry.seq > session.sent:
             self.arbiter.spawn(self.catch_up(session))
+
+    def wake(self, device: str) -> None:
+        """Whoever waits for this device looks again."""
+        for waiting in self.waiting.get(device, ()):
+            waiting.set()
 
     async def catch_up(self, session: Session) -> None:
         """Everything after what was sent goes out now."""
@@ -113,7 +121,8 @@ class Inboxes:
             pass  # progress only
 
     async def wait(self, device: str, after: int, seconds: float) -> list[Entry]:
-        """Events after a number; when there are none, wait for one up to `seconds`."""
+        """Events after a number; when there are none, wait for one up to `seconds`. Raises `NotAuthenticated` once the
+        device was revoked."""
         rung = asyncio.Event()
         self.waiting.setdefault(device, set()).add(rung)
         try:
@@ -125,6 +134,8 @@ class Inboxes:
                 rung.clear()
                 entries = await self.store.fetch(device, after)
                 left = until - loop.time()
+                if self.is_revoked(device):
+                    raise signed_out()
                 if entries or left <= 0:
                     return await self.late(entries)
                 try:

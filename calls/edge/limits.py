@@ -35,7 +35,6 @@ SOCKETS_PER_PERSON = 4
 SEND_QUEUE_BYTES = 256 * 1024
 SEND_SECONDS = 5.0
 HELLO_SECONDS = 5.0
-SOCKET_GRACE_SECONDS = 60  # how long past its token an open socket may go on asking
 
 
 class Limits:

@@ -24,13 +24,13 @@ from controlplane.accounts.errors import DeviceNotListed
 from controlplane.accounts.rules.phone import PhoneNumber, parse_phone
 from controlplane.env import Env
 from controlplane.keys import Keys
-from controlplane.refusal import BadInput, NotAuthenticated, Refusal, TryAgain
+from controlplane.refusal import BadInput, Refusal, TryAgain
 from rollout.rules.decision import Decision
 from rollout.rules.invite import CALLEE_ONLY, Outcome
 
 from .arbiter import Arbiter
 from .callee import Callee, Listed, fingerprint, read_callee, read_listed
-from .errors import CannotBeCalledNow, DeviceListSuperseded, Glare, Stopped
+from .errors import CannotBeCalledNow, DeviceListSuperseded, Glare, Stopped, signed_out
 from .gate import Gate
 from .limits import INVITE, PREPARE, Limits
 from .store import Reply, StoreAway
@@ -187,7 +187,11 @@ class Placing:
             caller=ticket.caller,
             caller_device=ticket.caller_device,
             callee=ticket.callee,
-            rings={device: self._ring(ticket, fields, device, pending) for device in fields["blobs"]},
+            rings={
+                device: self._ring(ticket, fields, device, pending)
+                for device in fields["blobs"]
+                if not self.gate.feed.is_revoked(device)
+            },
             pending=pending,
             window=window,
             grant=grant,
@@ -244,6 +248,8 @@ class Placing:
         for device in fields["blobs"]:
             if device not in ticket.devices:
                 raise BadInput("Only the devices that prepare named can be called.", path=f"/blobs/{device}")
+        if all(map(self.gate.feed.is_revoked, fields["blobs"])):
+            raise TicketExpired("The phones that it names were signed out: ask for a new ticket with prepare.")
         return ticket
 
     async def _meet(self, ticket: Ticket) -> None:
@@ -318,7 +324,7 @@ def _speaks_for_account(token: Token, caller: Mapping[str, Any] | None) -> Liste
     """The caller's list as it stands. Raises `NotAuthenticated` for a device that has ended, by PostgreSQL's word,
     and `DeviceNotListed` for one that the account's key hasn't signed."""
     if caller is None:
-        raise NotAuthenticated("This device was signed out: register again.")
+        raise signed_out()
     listed = read_listed(caller["list"])
     if token.device not in listed.devices:
         raise DeviceNotListed("Publish a device list that holds this device, then call again.")

@@ -19,7 +19,7 @@ from .limits import REQUEST, Limits
 from .operations import Asked, Operations, read_request
 from .session import event_frame
 from .sockets import Sockets
-from .tokens import Token, bearer
+from .tokens import Token, bearer, left
 
 LONGEST_WAIT = 25.0
 TWINS = ("ringing", "accept", "decline", "busy", "cancel", "end", "relay", "connected", "alive")
@@ -93,6 +93,7 @@ class Rest:
         after, wait = _number(request, "after", 2**53), _number(request, "wait", LONGEST_WAIT)
         if request.query.get("epoch", self.sockets.epoch) != self.sockets.epoch:
             after = 0
+        wait = min(wait, max(0.0, left(token, time.time(), self.sockets.grace())))
         entries = await self.inboxes.wait(token.device, int(after), wait)
         now = self.inboxes.clock()
         events = b",".join(event_frame(entry, entry.seq, now) for entry in entries)

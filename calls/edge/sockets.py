@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -17,13 +17,13 @@ from controlplane.refusal import BadInput, NotAllowed, NotAuthenticated, Refusal
 
 from . import limits
 from .answers import Answers
-from .errors import OutOfOrder, SocketReplaced
+from .errors import OutOfOrder, SocketReplaced, signed_out
 from .inbox import Inboxes
 from .metrics import Metrics
 from .operations import Asked, read_request
 from .session import Session
 from .store import Attached, Store, StoreAway
-from .tokens import Token, Tokens
+from .tokens import Token, Tokens, left, token_expired
 
 BAD_FRAME, NOT_AUTHENTICATED, NO_HELLO, REPLACED, TOO_MANY = 4400, 4401, 4408, 4409, 4429
 MOST_AT_ONCE = 8
@@ -121,7 +121,7 @@ class Sockets:
         except NotAuthenticated as refusal:
             raise Closed(refusal, NOT_AUTHENTICATED) from None
         if self.is_revoked(token.device):
-            raise Closed(NotAuthenticated("This device was signed out: register again."), NOT_AUTHENTICATED)
+            raise Closed(signed_out(), NOT_AUTHENTICATED)
         return token
 
     async def _welcome(self, session: Session, hello: Mapping[str, Any]) -> None:
@@ -200,8 +200,8 @@ class Sockets:
         id_ = frame.get("id")
         if not isinstance(id_, str) or not 1 <= len(id_) <= 128:
             raise Closed(BadInput("id must be text of 1 to 128 characters.", path="/id"), BAD_FRAME)
-        if time.time() > session.token.expires_at + limits.SOCKET_GRACE_SECONDS + self.grace():
-            raise Closed(NotAuthenticated("The access token has expired: refresh it."), NOT_AUTHENTICATED)
+        if left(session.token, time.time(), self.grace()) < 0:
+            raise Closed(token_expired(), NOT_AUTHENTICATED)
         try:
             op = frame.get("t")
             fields = read_request(op, frame)
@@ -254,11 +254,19 @@ class Sockets:
         if session is not None and session.name == name:
             self.inboxes.arbiter.spawn(_replace(session))
 
+    def close_expired(self, sessions: Iterable[Session]) -> None:
+        """Sockets whose token is honoured no longer say so and close."""
+        now, grace = time.time(), self.grace()
+        for session in sessions:
+            if session.ready and left(session.token, now, grace) < 0:
+                self.inboxes.arbiter.spawn(session.bye(token_expired(), NOT_AUTHENTICATED))
+
     async def sign_out(self, device: str) -> None:
+        """The device's socket and its long polls end."""
+        self.inboxes.wake(device)
         session = self.inboxes.sessions.get(device)
         if session is not None:
-            refusal = NotAuthenticated("This device was signed out: register again.")
-            await session.bye(refusal, NOT_AUTHENTICATED)
+            await session.bye(signed_out(), NOT_AUTHENTICATED)
 
     async def close(self) -> None:
         """Every phone is told to connect again, and why."""

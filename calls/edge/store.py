@@ -213,6 +213,10 @@ class Store:
     async def trim(self, device: str, seq: int) -> None:
         await self.script("trim", [f"rc:inbox:{device}"], [seq])
 
+    async def drop_inbox(self, device: str) -> None:
+        """What waited for a device that was revoked is gone."""
+        await self.run(self.redis.delete(f"rc:inbox:{device}", f"rc:where:{device}"))
+
     async def fetch(self, device: str, after: int) -> tuple[Entry, ...]:
         raw = await self.run(self.redis.lrange(f"rc:inbox:{device}", -MOST_EVENTS, -1))
         return tuple(entry for entry in map(read_entry, raw) if entry.seq > after)

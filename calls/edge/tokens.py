@@ -48,8 +48,8 @@ class Tokens:
             self._known[raw] = token
             if len(self._known) > MOST_REMEMBERED:
                 self._known.popitem(last=False)
-        if now > token.expires_at + SKEW_SECONDS + grace:
-            raise NotAuthenticated("The access token has expired: refresh it.", extra={"cause": "token_expired"})
+        if left(token, now, grace) < 0:
+            raise token_expired()
         return token
 
     def _verify(self, raw: str) -> Token:
@@ -73,6 +73,15 @@ class Tokens:
             )
         except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, BadSignatureError) as error:
             raise NotAuthenticated("The access token can't be read: sign in again.") from error
+
+
+def left(token: Token, now: float, grace: float) -> float:
+    """Seconds for which the token is still honoured; `grace` (s) counts past its expiry."""
+    return token.expires_at + SKEW_SECONDS + grace - now
+
+
+def token_expired() -> NotAuthenticated:
+    return NotAuthenticated("The access token has expired: refresh it.", extra={"cause": "token_expired"})
 
 
 def bearer(header: str | None) -> str:

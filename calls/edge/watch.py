@@ -26,8 +26,10 @@ from .store import Store, StoreAway
 SWEEP_SECONDS = 0.25
 EPOCH_SECONDS = 0.5
 PLACES_SECONDS = 60.0
+EXPIRY_SECONDS = 1.0
 RINGING_PATIENCE = 5.0
 AT_ONCE = 50
+LOOKED_AT = 1_000  # sockets whose tokens are looked at before others get their turn
 UNANSWERED = (State.ROUTING, State.RINGING, State.ACCEPTING)
 log = structlog.get_logger("edge")
 
@@ -150,6 +152,15 @@ class Watch:
             except Exception:
                 log.exception("places.failed")
 
+    async def expiries(self) -> None:
+        """See that no socket outlives its access token, until cancelled."""
+        while True:
+            await asyncio.sleep(EXPIRY_SECONDS)
+            sessions = list(self.inboxes.sessions.values())
+            for at in range(0, len(sessions), LOOKED_AT):
+                self.sockets.close_expired(sessions[at : at + LOOKED_AT])
+                await asyncio.sleep(0)
+
     async def _keep_places(self, devices: Sequence[str]) -> None:
         found = [self.inboxes.sessions.get(device) for device in devices]
         sessions = {session.device: session for session in found if session is not None and session.ready}
@@ -246,7 +257,7 @@ class Watch:
             elif row.kind == "grant.revoked" and self._needs_grant(str(row.payload.get("feature"))):
                 people.add((str(row.payload.get("feature")), str(row.payload.get("subscriber"))))
         if people or devices:
-            self.arbiter.spawn(self._end_all(self._ends(people, devices)))
+            self.arbiter.spawn(self._end_all(self._ends(people, devices), devices))
         for device in devices:
             self.arbiter.spawn(self.sockets.sign_out(device))
 
@@ -267,9 +278,15 @@ class Watch:
                 ends.extend((key, Gone(device)) for device in _devices(call) if device in devices)
         return ends
 
-    async def _end_all(self, ends: Sequence[tuple[str, Event]]) -> None:
+    async def _end_all(self, ends: Sequence[tuple[str, Event]], devices: Set[str]) -> None:
+        """The calls end; what waits for devices that were revoked goes afterwards, so that nothing comes after it."""
         for at in range(0, len(ends), AT_ONCE):
             await asyncio.gather(*(self._end(call, event) for call, event in ends[at : at + AT_ONCE]))
+        for device in devices:
+            try:
+                await self.store.drop_inbox(device)
+            except StoreAway:
+                log.warning("inbox.not_dropped", device=device)
 
     async def _end(self, call: str, event: Event) -> None:
         try:
