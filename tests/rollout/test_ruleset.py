@@ -288,7 +288,7 @@ def test_publish__two_changes_at_once__neither_is_left_out() -> None:
 
 @dataclass
 class Knobs:
-    data: Path
+    state: Path
     poll_seconds: float = 30.0
 
 
