@@ -13,11 +13,12 @@ from rollout.actions.rulesets import build, feature_document
 from rollout.definitions import numbered, plan
 from rollout.errors import AudienceUnknown, DocumentInvalid
 from rollout.models import Audience
-from rollout.people import choose, parties
+from rollout.people import choose, tables
 from rollout.rules.definitions import proposed
 from rollout.rules.document import read_ruleset
 from rollout.rules.feature import Switch
-from rollout.rules.preview import Move, Tally, affected, as_json, compare
+from rollout.rules.many import holdings_needed, traits_needed
+from rollout.rules.preview import TRAITS, Move, Tally, affected, as_json, compare
 from rollout.rules.reading import Invalid
 
 USUAL_SAMPLE = 10_000
@@ -124,9 +125,11 @@ def _between(before: dict[str, Any], after: dict[str, Any], *, now: datetime, sa
             old, new = (read_ruleset(numbered(_on(document, keys))) for document in (before, after))
     except Invalid as error:
         raise DocumentInvalid(error.path, error.why) from error
-    people = choose(sample)
-    tallies = compare(old, new, keys, parties(people.ids, new.areas), now) if keys else []
-    return Preview(len(people.ids), people.of, people.exact, assume_on, tuple(tallies))
+    crowd = choose(sample)
+    compiled = [each.features[key] for each in (old, new) for key in keys if key in each.features]
+    traits = {*TRAITS, *traits_needed(compiled)}
+    people = tables(crowd, traits=traits, grants=holdings_needed(compiled), areas=new.areas) if keys else ()
+    return Preview(crowd.looked_at, crowd.of, crowd.exact, assume_on, tuple(compare(old, new, keys, people, now)))
 
 
 def _on(document: dict[str, Any], keys: list[str]) -> dict[str, Any]:

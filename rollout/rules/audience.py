@@ -125,6 +125,18 @@ def names_in(any_of: AnyOf) -> frozenset[str]:
     return frozenset(found)
 
 
+def traits_in(any_of: AnyOf, audiences: Mapping[str, AnyOf]) -> frozenset[str]:
+    """The traits that it looks at, also through audiences."""
+    found: set[str] = set()
+    for condition in (each for conditions in any_of for each in conditions):
+        if isinstance(condition, Clause):
+            found.add(condition.trait)
+        else:
+            inner = condition.any_of if isinstance(condition, Group) else audiences[condition.audience]
+            found |= traits_in(inner, audiences)
+    return frozenset(found)
+
+
 def size(any_of: AnyOf, sizes: Mapping[str, int]) -> int:
     """How many clauses it has once every named audience is written out: the work of one evaluation."""
     total = 0

@@ -6,7 +6,7 @@ many at once, and only where a share asks for it. The steps then run chunk by ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rollout.rules.audience import traits_in
 from rollout.rules.bucket import MILLION, least_hash_beyond
 from rollout.rules.compiling import GRANTED, TO_COME, UNMET, given, outcomes_of, refused, turn
 from rollout.rules.decision import Cause, Compiled, Decision, Reason
@@ -79,6 +80,24 @@ def evaluate_many(feature: Compiled, table: Any, now: datetime) -> Verdicts:
         chunk = _Chunk(rows, slice(first, min(first + CHUNK, rows.size)))
         _run(steps, chunk, found[chunk.rows])
     return Verdicts(tuple(plan.outcomes), found)
+
+
+def traits_needed(features: Iterable[Compiled]) -> frozenset[str]:
+    """The traits that a table must have to decide the features, and those that they need, as `decide` would."""
+    found: set[str] = set()
+    for compiled in features:
+        for each in (compiled.feature, *(need.feature for need in compiled.needs)):
+            if each.requirements:
+                found |= {"platform", "device_class", "os_version", "app_version"}
+            for any_of in (*(rule.any_of for rule in each.rules), *(wave.any_of for wave in each.waves)):
+                found |= traits_in(any_of, compiled.audiences)
+    return frozenset(found)
+
+
+def holdings_needed(features: Iterable[Compiled]) -> frozenset[str]:
+    """The features whose grants the table must have."""
+    concerned = (each.feature for compiled in features for each in (compiled, *compiled.needs))
+    return frozenset(feature.key for feature in concerned if feature.access is Access.GRANTED)
 
 
 @dataclass(slots=True)

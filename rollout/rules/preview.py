@@ -8,13 +8,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+
 from rollout.rules.audience import AnyOf, names_in
-from rollout.rules.decision import Decision, Party, Ruleset, decide
+from rollout.rules.decision import Cause, Decision, Reason, Ruleset
 from rollout.rules.feature import Feature
+from rollout.rules.many import Verdicts, evaluate_many
+from rollout.rules.table import Column, Table
 
 TRAITS = ("country", "platform", "carrier")
 MOST_EXAMPLES = 5
-MOST_PLACES = 50
+MOST_PLACES = 50  # shown of each trait, those with the most movers
+MOST_COUNTED = 10_000  # places of one trait that are told apart
 UNKNOWN = "not known"
 OTHERS = "others"
 
@@ -24,6 +29,11 @@ class Move(StrEnum):
     LOSES = "loses"
     CHANGES = "changes"  # has it before and after, with another variant
     STAYS = "stays"
+
+
+MOVES = tuple(Move)
+MOVERS = (Move.GAINS, Move.LOSES, Move.CHANGES)
+Cell = dict[Move, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,35 +47,42 @@ class Example:
 
 @dataclass(slots=True)
 class Tally:
-    """What happens to the people of one feature. `by` counts movers by trait and value."""
+    """What happens to the people of one feature. `places` counts movers by trait and value."""
 
     feature: str
     looked_at: int = 0
     had: int = 0
     has: int = 0
     moves: dict[Move, int] = field(default_factory=lambda: dict.fromkeys(Move, 0))
-    by: dict[str, dict[str, dict[Move, int]]] = field(default_factory=lambda: {trait: {} for trait in TRAITS})
+    places: dict[str, dict[str, Cell]] = field(default_factory=lambda: {trait: {} for trait in TRAITS})
     examples: dict[Move, list[Example]] = field(default_factory=dict)
 
-    def count(self, party: Party, before: Decision, after: Decision) -> None:
-        move = moved(before, after)
-        self.looked_at += 1
-        self.had += before.enabled
-        self.has += after.enabled
-        self.moves[move] += 1
-        if move is Move.STAYS:
+    def count(self, table: Table, before: Verdicts, after: Verdicts) -> None:
+        """Adds the people of one table, of whom both say what they have."""
+        kinds = np.array(
+            [[MOVES.index(moved(old, new)) for new in after.outcomes] for old in before.outcomes], np.uint8
+        )
+        found = kinds[before.outcome, after.outcome]
+        self.looked_at += table.size
+        self.had += int(np.count_nonzero(before.enabled))
+        self.has += int(np.count_nonzero(after.enabled))
+        for move, n in zip(MOVES, np.bincount(found, minlength=len(MOVES)), strict=True):
+            self.moves[move] += int(n)
+        movers = np.flatnonzero(found != MOVES.index(Move.STAYS))
+        if not len(movers):
             return
-        for trait in TRAITS:
-            value = party.traits.get(trait)
-            places = self.by[trait]
-            name = value if isinstance(value, str) and value else UNKNOWN
-            if name not in places and len(places) >= MOST_PLACES:
-                name = OTHERS
-            cell = places.setdefault(name, dict.fromkeys((Move.GAINS, Move.LOSES, Move.CHANGES), 0))
-            cell[move] += 1
-        shown = self.examples.setdefault(move, [])
-        if len(shown) < MOST_EXAMPLES:
-            shown.append(Example(party.subscriber, before, after))
+        for trait, cells in self.places.items():
+            _count_places(cells, table.trait(trait), movers, found[movers])
+        for move in MOVERS:
+            shown = self.examples.setdefault(move, [])
+            for row in np.flatnonzero(found == MOVES.index(move))[: MOST_EXAMPLES - len(shown)]:
+                pair = before.outcomes[before.outcome[row]], after.outcomes[after.outcome[row]]
+                shown.append(Example(table.units.text(int(row)), *pair))
+
+    @property
+    def by(self) -> dict[str, dict[str, Cell]]:
+        """Movers by trait and value, the places with the most of them first; the rest is one of `others`."""
+        return {trait: _shown(cells) for trait, cells in self.places.items()}
 
     @property
     def widens(self) -> bool:
@@ -74,6 +91,35 @@ class Tally:
     @property
     def moves_anybody(self) -> bool:
         return self.moves[Move.STAYS] != self.looked_at
+
+
+def _count_places(cells: dict[str, Cell], column: Column, rows: Any, moves: Any) -> None:
+    """Adds the movers, who stand in these rows, to the cells of their values."""
+    names: dict[str, int] = {}
+
+    def judge(value: Any) -> int:
+        name = value if isinstance(value, str) and value else UNKNOWN
+        if name not in names and len(names) >= MOST_COUNTED:
+            name = OTHERS
+        return names.setdefault(name, len(names))
+
+    places = column.judged(judge)(slice(0, len(column)))[rows].astype(np.intp)
+    counts = np.bincount(places * len(MOVES) + moves, minlength=len(names) * len(MOVES)).reshape(-1, len(MOVES))
+    for name, row in zip(names, counts, strict=True):
+        if row.any():
+            cell = cells.setdefault(name, dict.fromkeys(MOVERS, 0))
+            for move in MOVERS:
+                cell[move] += int(row[MOVES.index(move)])
+
+
+def _shown(cells: dict[str, Cell]) -> dict[str, Cell]:
+    ordered = sorted(cells.items(), key=lambda item: (item[0] == OTHERS, -sum(item[1].values())))
+    shown = dict(ordered[:MOST_PLACES])
+    for _, cell in ordered[MOST_PLACES:]:
+        rest = shown.setdefault(OTHERS, dict.fromkeys(MOVERS, 0))
+        for move in MOVERS:
+            rest[move] += cell[move]
+    return shown
 
 
 def moved(before: Decision, after: Decision) -> Move:
@@ -87,15 +133,21 @@ def moved(before: Decision, after: Decision) -> Move:
 
 
 def compare(
-    before: Ruleset, after: Ruleset, features: Collection[str], people: Iterable[Party], now: datetime
+    before: Ruleset, after: Ruleset, features: Collection[str], people: Iterable[Table], now: datetime
 ) -> list[Tally]:
     """Every person's decisions of these features by both rulesets, counted. A feature that isn't there is off."""
     tallies = [Tally(feature) for feature in features]
-    for party in people:
+    for table in people:
         for tally in tallies:
-            key = tally.feature
-            tally.count(party, decide(before, key, party, now), decide(after, key, party, now))
+            tally.count(table, *(_decided(ruleset, tally.feature, table, now) for ruleset in (before, after)))
     return tallies
+
+
+def _decided(ruleset: Ruleset, feature: str, table: Table, now: datetime) -> Verdicts:
+    if feature in ruleset.features:
+        return evaluate_many(ruleset.features[feature], table, now)
+    unknown = Decision(feature, None, "", Reason.ERROR, Cause.UNKNOWN_FEATURE)
+    return Verdicts((unknown,), np.zeros(table.size, np.uint16))
 
 
 def affected(before: Ruleset, after: Ruleset) -> list[str]:
@@ -142,17 +194,13 @@ def _audiences_of(feature: Feature) -> list[AnyOf]:
 
 def as_json(tally: Tally) -> dict[str, Any]:
     """One feature's counts, plain."""
-    named = (Move.GAINS, Move.LOSES, Move.CHANGES)
     return {
         "feature": tally.feature,
         "had": tally.had,
         "has": tally.has,
-        **{str(move): tally.moves[move] for move in named},
+        **{str(move): tally.moves[move] for move in MOVERS},
         "by": {
-            trait: {
-                place: {str(move): cell[move] for move in named}
-                for place, cell in sorted(places.items(), key=lambda item: -sum(item[1].values()))
-            }
+            trait: {place: {str(move): n for move, n in cell.items()} for place, cell in places.items()}
             for trait, places in tally.by.items()
         },
         "examples": {
@@ -164,6 +212,6 @@ def as_json(tally: Tally) -> dict[str, Any]:
                 }
                 for each in tally.examples.get(move, [])
             ]
-            for move in named
+            for move in MOVERS
         },
     }

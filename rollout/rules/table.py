@@ -160,7 +160,7 @@ def plain(raw: Any) -> Any:
     if raw is None or raw is np.ma.masked:
         return None
     if isinstance(raw, np.datetime64):
-        return None if np.isnat(raw) else f"{np.datetime_as_string(raw, unit='us')}Z"
+        return None if np.isnat(raw) else f"{np.datetime_as_string(raw)}Z"
     if isinstance(raw, np.generic):
         raw = raw.item()
     if isinstance(raw, bytes):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.utils import timezone
@@ -18,7 +17,7 @@ from rollout import people
 from rollout.actions import windows
 from rollout.evaluate import current, party_of
 from rollout.models import Feature, Grant, Ruleset
-from rollout.people import choose, parties
+from rollout.people import choose, tables
 from rollout.preview import of_feature
 from rollout.rules.decision import decide
 from tests import builders, operators
@@ -213,12 +212,31 @@ def test_people__in_bulk__are_the_same_as_one_by_one() -> None:
     )
     Grant.objects.create(feature=feature, subscriber=everybody[1], source="operator", state="revoked")
 
-    found = {party.subscriber: party for party in parties(choose(100).ids, current().areas)}
+    names = {name for person in everybody for name in party_of(person.pk).traits}
+    found = {}
+    for table in tables(choose(100), traits=names, grants=["voice-calls"], areas=current().areas):
+        found |= {party.subscriber: party for party in map(table.party, range(table.size))}
 
     assert len(found) == 9
     for person in everybody:
-        assert found[str(person.pk)] == party_of(person.pk)
-    assert json.dumps(found[str(everybody[0].pk)].traits)
+        one = party_of(person.pk)
+        sources = {feature: fact.source for feature, fact in one.grants.items()}
+        assert found[str(person.pk)].traits == one.traits
+        assert {feature: fact.source for feature, fact in found[str(person.pk)].grants.items()} == sources
+
+
+@pytest.mark.django_db
+def test_people__in_several_parts__are_each_in_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody = crowd()
+    monkeypatch.setattr(people, "CHUNK", 2)
+
+    parts = list(tables(choose(100), traits=["platform", "joined_at"]))
+
+    found = [part.party(row) for part in parts for row in range(part.size)]
+    assert max(part.size for part in parts) == 2
+    assert sorted(party.subscriber for party in found) == sorted(str(person.pk) for person in everybody)
+    for party in found:
+        assert party.traits == {name: party_of(UUID(party.subscriber)).traits[name] for name in party.traits}
 
 
 @pytest.mark.django_db
