@@ -200,7 +200,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = (
             "task": "controlplane.forget_old",
             "schedule": 900.0,
             "options": {"queue": "bulk", "expires": 900.0},
-        }
+        },
+        "count who has what": {
+            "task": "rollout.tasks.refresh_headcounts",
+            "schedule": 5.0,
+            "options": {"queue": "bulk", "expires": 5.0},
+        },
     }
 )
 # Who takes which kind of effect (controlplane/outbox/actions.py); a kind without a line waits and is counted.

@@ -17,10 +17,12 @@ from controlplane.audit.record import Actor
 from controlplane.refusal import Refusal
 from rollout.actions import definitions, features, grants, waves, windows
 from rollout.definitions import plan
+from rollout.headcounts import headcounts
 from rollout.models import Access, Feature, Grant, Ruleset, Wave, Window
+from rollout.overview import ignored_by
 from rollout.preview import of_feature
 from rollout.rules.definitions import of_published
-from rollout.rules.standing import calls_words, people_words
+from rollout.rules.standing import calls_words, have_words, people_words
 from rollout.rulesets import document_of
 
 Act = Callable[..., str]
@@ -77,6 +79,14 @@ def _holders(feature: Feature) -> int:
     return Grant.objects.live().filter(feature=feature).count()
 
 
+def _having(feature: Feature) -> str:
+    """How many people have the feature while it is on, in words."""
+    count = headcounts([feature], timezone.now()).get(feature.key)
+    if count is None:
+        return "People whom nobody has counted yet have"
+    return ("about " if count.how else "") + have_words(count.people)
+
+
 def _feature_verb(action: Callable[..., Any], words: str) -> Act:
     def act(thing: Feature, *, actor: Actor, now: datetime, data: Mapping[str, Any]) -> str:
         action(thing.key, actor=actor, reason=data["reason"], now=now)
@@ -107,14 +117,12 @@ def _preview_kill(thing: Feature, running: int) -> list[str]:
     return [
         "Everybody loses it at once, on every phone.",
         _running(running) or "No call runs right now.",
-        f"Grants stay ({people_words(_holders(thing))}): un-killing gives everything back as it was.",
+        f"Un-killing gives everything back as it was: {_having(thing)} it while it is on.",
     ]
 
 
 def _preview_on(thing: Feature, running: int) -> list[str]:
-    if thing.access == Access.EVERYONE:
-        return ["Everybody eligible can use it."]
-    return [f"{people_words(_holders(thing))} can use it at once."]
+    return [f"{_having(thing).capitalize()} it at once."]
 
 
 def _preview_launch(thing: Feature, running: int) -> list[str]:
@@ -134,7 +142,12 @@ def _counted(thing: Feature, changes: Mapping[str, Any]) -> list[str]:
 
 
 def _preview_access(thing: Feature, running: int) -> list[str]:
-    return [f"Access is “{thing.get_access_display()}” now.", "The change reaches every phone within seconds."]
+    lines = [f"Access is “{thing.get_access_display()}” now.", "The change reaches every phone within seconds."]
+    waiting = [f"wave “{wave.name}”" for wave in thing.waves.filter(state="open")]
+    waiting += [f"window “{window.name}”" for window in thing.windows.filter(state="open")]
+    if waiting:
+        lines.append(f"Unless access is “granted”, the {' and the '.join(waiting[:3])} would be open for nothing.")
+    return lines
 
 
 FEATURE_VERBS = (
@@ -152,10 +165,13 @@ FEATURE_VERBS = (
 
 
 def _preview_open_window(thing: Window, running: int) -> list[str]:
-    areas = ", ".join(area.key for area in thing.areas.all()) or "all areas"
+    if ignored := ignored_by(thing.feature):
+        return [ignored]
+    areas = ", ".join(area.name for area in thing.areas.all()) or "all areas"
     depth = "at any depth" if thing.depth_limit is None else f"at most {thing.depth_limit} away from the first inviter"
     return [
-        f"Those who have the feature ({people_words(_holders(thing.feature))}) bring in others by calling, in {areas}.",
+        f"Whoever has the feature brings in others by calling, in {areas}.",
+        f"{_having(thing.feature).capitalize()} it now.",
         f"At most {people_words(thing.places)} in all, {thing.quota} by each inviter, {depth}.",
         f"Somebody comes in when {thing.get_activate_on_display()[0].lower()}{thing.get_activate_on_display()[1:]}.",
     ]
@@ -186,16 +202,25 @@ WINDOW_VERBS = (
 
 
 def _preview_wave(thing: Wave, running: int) -> list[str]:
+    if ignored := ignored_by(thing.feature):
+        return [ignored]
+    return [_whom(thing), _came_in(thing)]
+
+
+def _whom(thing: Wave) -> str:
     share = "Everybody" if thing.share_ppm == 1_000_000 else f"{thing.share_ppm / 10_000:g} % of the people"
-    return [
+    return (
         f"{share} in this wave's audience {'gets' if thing.share_ppm == 1_000_000 else 'get'} {thing.feature.name}, "
-        "as fast as capacity allows.",
-        f"{people_words(thing.admitted)} came in through it so far; whoever has the feature keeps it.",
-    ]
+        "as fast as capacity allows."
+    )
+
+
+def _came_in(thing: Wave) -> str:
+    return f"{people_words(thing.admitted)} came in through it so far; whoever has the feature keeps it."
 
 
 def _preview_hold(thing: Wave, running: int) -> list[str]:
-    return ["Nobody new comes in through this wave until somebody resumes it.", _preview_wave(thing, running)[1]]
+    return ["Nobody new comes in through this wave until somebody resumes it.", _came_in(thing)]
 
 
 def _wave_verb(action: Callable[..., Any], words: str) -> Act:

@@ -23,7 +23,7 @@ from rollout.audiences import uses
 from rollout.byactions import Reasoned, ReasonedForm, actor_of, pill
 from rollout.errors import AudienceInvalid, FeatureInvalid
 from rollout.models import Audience, Feature, Ruleset
-from rollout.overview import feature_rows
+from rollout.overview import FeatureRow, feature_rows
 from rollout.preview import Preview, of_audience, of_feature
 from rollout.rulesets import history
 
@@ -178,9 +178,12 @@ class FeatureAdmin(Previewed):
     def access_words(self, feature: Feature) -> str:
         return feature.get_access_display().split(":")[0]
 
-    @admin.display(description="People who hold it")
+    @admin.display(description="People who have it")
     def people(self, feature: Feature) -> str:
-        return f"{feature.row.people:,}"  # type: ignore[attr-defined]
+        row: FeatureRow = feature.row  # type: ignore[attr-defined]
+        if not row.is_on:
+            return "0"
+        return "not counted yet" if row.headcount is None else f"{row.headcount.people:,}"
 
     @admin.display(description="How it stands")
     def verdict(self, feature: Feature) -> str:

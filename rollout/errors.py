@@ -154,6 +154,14 @@ class WaveNotMovable(Refusal):
     title = "This wave can't do that now"
 
 
+class GrantsIgnored(Refusal):
+    """The verb would hand out grants that give nobody the feature."""
+
+    code = "grants_ignored"
+    status = 409
+    title = "Grants change nothing now"
+
+
 class AreaExists(Refusal):
     code = "area_exists"
     status = 409

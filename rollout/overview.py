@@ -14,6 +14,7 @@ from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Trunc
 
 from controlplane.accounts.models import Subscriber
+from rollout.headcounts import headcounts
 from rollout.models import (
     Allowance,
     Area,
@@ -25,17 +26,17 @@ from rollout.models import (
     Window,
     WindowState,
 )
+from rollout.rules.feature import Access, Switch, WaveState
+from rollout.rules.headcount import Headcount
 from rollout.rules.standing import (
     AreaFacts,
     FeatureFacts,
-    Opened,
     Standing,
-    Switched,
     WaveFacts,
-    WaveStanding,
     WindowFacts,
     area_standing,
     feature_standing,
+    grants_ignored,
 )
 
 SPARK_MINUTES = 30
@@ -44,11 +45,14 @@ LEVELS_SHOWN = 40  # of an invite tree: pages and JSON nest as deep, and neither
 
 @dataclass(frozen=True, slots=True)
 class FeatureRow:
-    """A feature as the overview shows it. `growth` is how many people had it, minute by minute, oldest first."""
+    """A feature as the overview shows it. `headcount` is None until it was counted; `holders` have a live grant, and
+    `growth` is how many had one, minute by minute, oldest first.
+    """
 
     feature: Feature
     standing: Standing
-    people: int
+    headcount: Headcount | None
+    holders: int
     subscribers: int
     running_calls: int
     sources: dict[str, int]
@@ -57,9 +61,13 @@ class FeatureRow:
     windows: tuple[Window, ...]
 
     @property
-    def per_cent(self) -> float:
-        """How many of all subscribers hold it, in per cent."""
-        return 100 * self.people / self.subscribers if self.subscribers else 0.0
+    def is_on(self) -> bool:
+        return self.feature.switch == Switch.ON
+
+    @property
+    def grants_count(self) -> bool:
+        """Whether grants give the feature."""
+        return self.feature.access == Access.GRANTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +142,12 @@ def _area_row(
 
 
 def wave_facts(wave: Wave) -> WaveFacts:
-    return WaveFacts(wave.name, WaveStanding(wave.state), wave.admitted, wave.held_by, wave.standstill)
+    return WaveFacts(wave.name, WaveState(wave.state), wave.admitted, wave.held_by, wave.standstill)
+
+
+def ignored_by(feature: Feature) -> str:
+    """Why grants give nobody the feature; empty where they do."""
+    return grants_ignored(feature.name, Access(feature.access))
 
 
 def window_facts(window: Window) -> WindowFacts:
@@ -147,6 +160,7 @@ class _Counted:
 
     subscribers: int
     areas: tuple[Area, ...]
+    headcounts: Mapping[str, Headcount]
     sources: Mapping[int, Mapping[str, int]]
     made: Mapping[int, Mapping[datetime, int]]  # grants by the minute, of the last 30
     waves: Mapping[int, Sequence[Wave]]
@@ -157,7 +171,8 @@ def _first_minute(now: datetime) -> datetime:
     return (now - timedelta(minutes=SPARK_MINUTES - 1)).replace(second=0, microsecond=0)
 
 
-def _count(ids: Sequence[int], now: datetime) -> _Counted:
+def _count(features: Sequence[Feature], now: datetime) -> _Counted:
+    ids = [feature.pk for feature in features]
     sources: dict[int, dict[str, int]] = defaultdict(dict)
     grants = Grant.objects.filter(feature__in=ids)
     for feature, source, n in grants.live().values_list("feature", "source").annotate(n=Count("id")):
@@ -173,13 +188,14 @@ def _count(ids: Sequence[int], now: datetime) -> _Counted:
     opened = Window.objects.filter(feature__in=ids, state=WindowState.OPEN).order_by("-id")
     for window in opened.prefetch_related("areas"):
         windows[window.feature_id].append(window)
-    return _Counted(Subscriber.objects.count(), tuple(Area.objects.all()), sources, made, waves, windows)
+    subscribers, areas = Subscriber.objects.count(), tuple(Area.objects.all())
+    return _Counted(subscribers, areas, headcounts(features, now), sources, made, waves, windows)
 
 
-def growth(made: Mapping[datetime, int], people: int, now: datetime) -> tuple[int, ...]:
-    """How many people had the feature at the end of each of the last 30 minutes (grants made, not those revoked)."""
+def growth(made: Mapping[datetime, int], holders: int, now: datetime) -> tuple[int, ...]:
+    """How many people had a grant at the end of each of the last 30 minutes (grants made, not those revoked)."""
     start = _first_minute(now)
-    had = max(0, people - sum(made.values()))
+    had = max(0, holders - sum(made.values()))
     line = []
     for i in range(SPARK_MINUTES):
         had += made.get(start + timedelta(minutes=i), 0)
@@ -197,35 +213,37 @@ def feature_rows(
 ) -> list[FeatureRow]:
     """Those of the features, or of all; a few queries, however many they are."""
     chosen = list(Feature.objects.all()) if features is None else list(features)
-    counted = _count([feature.pk for feature in chosen], now)
+    counted = _count(chosen, now)
     return [_feature_row(feature, counted, now, running_calls.get(feature.key, 0)) for feature in chosen]
 
 
 def _feature_row(feature: Feature, counted: _Counted, now: datetime, running_calls: int) -> FeatureRow:
     sources = dict(counted.sources.get(feature.pk, {}))
-    people = sum(sources.values())
+    holders, headcount = sum(sources.values()), counted.headcounts.get(feature.key)
     waves = tuple(counted.waves.get(feature.pk, ()))
     windows = tuple(counted.windows.get(feature.pk, ()))
     facts = FeatureFacts(
-        switch=Switched(feature.switch),
-        access=Opened(feature.access),
+        switch=Switch(feature.switch),
+        access=Access(feature.access),
         visible=feature.visible_to_phones,
-        people=people,
+        people=headcount.people if headcount else None,
+        holders=holders,
         subscribers=counted.subscribers,
         running_calls=running_calls,
         waves=tuple(wave_facts(wave) for wave in waves),
         windows=tuple(window_facts(window) for window in windows),
-        held_areas=tuple(area.key for area in counted.areas if area.state != "ramp"),
+        held_areas=tuple(area.name for area in counted.areas if area.state != "ramp"),
         areas=len(counted.areas),
     )
     return FeatureRow(
         feature=feature,
         standing=feature_standing(facts, now),
-        people=people,
+        headcount=headcount,
+        holders=holders,
         subscribers=counted.subscribers,
         running_calls=running_calls,
         sources=sources,
-        growth=growth(counted.made.get(feature.pk, {}), people, now),
+        growth=growth(counted.made.get(feature.pk, {}), holders, now),
         waves=waves,
         windows=windows,
     )

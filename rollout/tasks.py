@@ -14,7 +14,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from controlplane.outbox.actions import Effect
-from rollout.actions import capacity, waves, windows
+from rollout.actions import capacity, headcounts, waves, windows
 from rollout.actions.narrowing import publish_afterwards
 from rollout.limits import SWEEP_BATCH, SWEEPS_PER_TICK
 from rollout.models import Area
@@ -55,6 +55,11 @@ def _sweep() -> bool:
 def admit_wave(wave_id: int) -> None:
     if waves.admit(wave_id, now=timezone.now()).more:
         waves.nudge_wave(wave_id)
+
+
+@shared_task(ignore_result=True)
+def refresh_headcounts() -> None:
+    headcounts.refresh_headcounts(now=timezone.now())
 
 
 def deliver_window_reports(effects: Sequence[Effect], *, now: datetime) -> None:

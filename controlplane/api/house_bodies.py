@@ -144,16 +144,28 @@ class StandingShown(Body):
     needs_person = serializers.BooleanField()
 
 
+class HeadcountShown(Body):
+    """How many people have the feature while it is on, by their decisions."""
+
+    people = serializers.IntegerField(help_text="How many have it; an estimate unless everybody was looked at")
+    having = serializers.IntegerField(help_text="How many of those looked at have it")
+    looked_at = serializers.IntegerField()
+    of = serializers.IntegerField(help_text="How many people there are")
+    exact = serializers.BooleanField(help_text="Whether `of` was counted, or estimated")
+    at = serializers.DateTimeField(help_text="When it was counted")
+
+
 class FeatureStanding(Body):
     key = serializers.CharField()
     name = serializers.CharField()
     switch = serializers.CharField()
     access = serializers.CharField()
-    grants = serializers.IntegerField(help_text="People who hold a live grant")
+    headcount = HeadcountShown(allow_null=True, help_text="Null until it was counted")
+    grants = serializers.IntegerField(help_text="People with a live grant; grants decide only where access is granted")
     subscribers = serializers.IntegerField()
     running_calls = serializers.IntegerField()
     sources = serializers.DictField(child=serializers.IntegerField())
-    growth = serializers.ListField(child=serializers.IntegerField(), help_text="People, minute by minute, 30 minutes")
+    growth = serializers.ListField(child=serializers.IntegerField(), help_text="Grants, minute by minute, 30 minutes")
     windows = serializers.ListField(child=serializers.IntegerField(), help_text="Ids of the open windows")
     waves = serializers.ListField(child=serializers.IntegerField(), help_text="Ids of the open waves")
     standing = StandingShown()

@@ -18,8 +18,17 @@ from controlplane.console.charts import LoadChart, Sample, load_chart
 from controlplane.outbox.models import Outbox
 from rollout.evaluate import refusal
 from rollout.models import Area, CapacityDecision, Feature, Grant, Measurement, Refusal, Wave, Window
-from rollout.overview import AreaRow, FeatureRow, area_row, area_rows, feature_row, feature_rows
-from rollout.rules.standing import people_words
+from rollout.overview import (
+    AreaRow,
+    FeatureRow,
+    area_row,
+    area_rows,
+    feature_row,
+    feature_rows,
+    ignored_by,
+    wave_facts,
+)
+from rollout.rules.standing import people_words, wave_standing
 
 CHART_SECONDS = 600
 LATE = timedelta(seconds=30)
@@ -80,8 +89,8 @@ def report_rows(report: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]
 
 
 def wave_panel(wave: Wave, now: datetime) -> dict[str, Any]:
-    subscribers = Grant.objects.live().filter(wave=wave).count()
-    return {"wave": wave, "holding": subscribers}
+    holding = Grant.objects.live().filter(wave=wave).count()
+    return {"wave": wave, "holding": holding, "standing": wave_standing(wave_facts(wave), ignored_by(wave.feature))}
 
 
 def chart_of(area: Area, now: datetime) -> LoadChart:

@@ -21,7 +21,7 @@ from rollout.actions import grants
 from rollout.explain import explain as explained
 from rollout.models import Feature, Grant
 from rollout.overview import Branch, invite_roots, invite_tree, live_grant
-from rollout.rules.standing import people_words
+from rollout.rules.standing import have_words
 from rollout.rules.telling import told
 
 
@@ -108,9 +108,11 @@ class GrantForm(forms.Form):
     reason = forms.CharField(label="Why (stands in the audit)", max_length=500)
 
 
-def _granted(new: int, already: int) -> str:
-    had = f" {people_words(already)} had it already." if already else ""
-    return f"{people_words(new)} {'has' if new == 1 else 'have'} it from now on; their phones are told.{had}"
+def _granted(given: grants.Given) -> str:
+    new, already = len(given.grants), len(given.already)
+    had = f" {have_words(already)} one already." if already else ""
+    told = given.ignored or "Their phones are told."
+    return f"{have_words(new)} a grant from now on.{had} {told}"
 
 
 @page(Role.OPERATOR)
@@ -133,7 +135,7 @@ def grant(request: HttpRequest) -> HttpResponse:
         except Refusal as refusal:
             refused = refusal.detail
         else:
-            messages.success(request, _granted(len(made.grants), len(made.already)))
+            messages.success(request, _granted(made))
             feature = Feature.objects.get(key=form.cleaned_data["feature"])
             return HttpResponseRedirect(reverse("admin:rollout_feature_change", args=[feature.pk]))
     return shown(request, "console/grant.html", "Grant people", form=form, refused=refused)

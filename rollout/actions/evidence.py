@@ -27,7 +27,7 @@ STORE_SECONDS = 1.0
 
 def config_of(area: Area) -> AreaConfig:
     return AreaConfig(
-        key=area.key,
+        name=area.name,
         capacity=area.capacity_calls,
         hold_above_ppm=area.hold_above_ppm,
         resume_below_ppm=area.resume_below_ppm,

@@ -17,14 +17,19 @@ from controlplane.refusal import BadInput, NotFound
 from rollout.errors import FeatureUnknown, GrantNotLive
 from rollout.limits import GRANTS_AT_ONCE
 from rollout.models import Feature, Grant, GrantState, Source
+from rollout.rules.feature import Access
+from rollout.rules.standing import grants_ignored
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Ids of the grants that were made, and the people who had the feature before."""
+    """Ids of the grants that were made, and the people who held one before. `ignored` says why grants give nobody the
+    feature now; empty when they do.
+    """
 
     grants: tuple[int, ...]
     already: tuple[UUID, ...]
+    ignored: str = ""
 
 
 @transaction.atomic
@@ -37,7 +42,7 @@ def grant_people(
     reason: str = "",
     source: Source = Source.OPERATOR,
 ) -> Given:
-    """Everybody named has the feature afterwards, each as the root of a branch. Whoever had it keeps what they have.
+    """Everybody named holds a grant afterwards, each as the root of a branch. Whoever had one keeps what they have.
 
     Raises `FeatureUnknown`, `NotFound` for an unknown subscriber (then nobody is granted), `BadInput` for none or too
     many.
@@ -45,7 +50,8 @@ def grant_people(
     people = sorted(set(subscribers))
     if not 0 < len(people) <= GRANTS_AT_ONCE:
         raise BadInput(f"Name from 1 to {GRANTS_AT_ONCE:,} people at once.", path="subscribers")
-    if not Feature.objects.filter(key=feature).exists():
+    owner = Feature.objects.filter(key=feature).first()
+    if owner is None:
         raise FeatureUnknown(feature)
     with connection.cursor() as cursor:
         cursor.execute("SELECT rollout_grant(%s, %s, %s, %s)", [feature, people, source, actor.name])
@@ -54,7 +60,9 @@ def grant_people(
     if told["unknown"]:
         raise NotFound(f"There is no subscriber {', '.join(told['unknown'][:5])}.")
     given = Given(
-        grants=tuple(each["grant"] for each in told["granted"]), already=tuple(UUID(each) for each in told["already"])
+        grants=tuple(each["grant"] for each in told["granted"]),
+        already=tuple(UUID(each) for each in told["already"]),
+        ignored=grants_ignored(owner.name, Access(owner.access)),
     )
     record(
         "grants.given",

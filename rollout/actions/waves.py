@@ -23,7 +23,7 @@ from controlplane.wording import shown
 from rollout.actions.evidence import config_of
 from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish
-from rollout.errors import FeatureUnknown, WaveNotMovable
+from rollout.errors import FeatureUnknown, GrantsIgnored, WaveNotMovable
 from rollout.limits import WAVE_BATCH, WAVE_BATCHES_PER_RUN, WAVES_PER_FEATURE
 from rollout.models import Area, Audience, Feature, Grant, Switch, Wave, WaveState
 from rollout.rules import feature as feature_rule
@@ -33,6 +33,7 @@ from rollout.rules.clause import Test
 from rollout.rules.controller import portion
 from rollout.rules.reading import Invalid
 from rollout.rules.requirements import Requirements, parse_requirements
+from rollout.rules.standing import grants_ignored
 from rollout.rules.wave import Member, Verb, Waiting, allowance_spent, belongs, move, standstill
 
 log = structlog.get_logger(__name__)
@@ -81,7 +82,7 @@ def create_wave(
 
 
 def open_wave(wave_id: int, *, actor: Actor, now: datetime, reason: str = "") -> Wave:
-    """People come in from now on, as capacity allows. Raises `NotFound`, `WaveNotMovable`."""
+    """People come in from now on, as capacity allows. Raises `NotFound`, `WaveNotMovable`, `GrantsIgnored`."""
     with transaction.atomic():
         wave = _move(wave_id, Verb.OPEN, "wave.opened", actor=actor, now=now, reason=reason)
         publish(actor, now, f"Opened the wave “{wave.name}”")
@@ -96,7 +97,7 @@ def hold_wave(wave_id: int, *, actor: Actor, now: datetime, reason: str = "") ->
 
 
 def resume_wave(wave_id: int, *, actor: Actor, now: datetime, reason: str = "") -> Wave:
-    """Admission goes on where it was held. Raises `NotFound`, `WaveNotMovable`."""
+    """Admission goes on where it was held. Raises `NotFound`, `WaveNotMovable`, `GrantsIgnored`."""
     with transaction.atomic():
         wave = _move(wave_id, Verb.RESUME, "wave.resumed", actor=actor, now=now, reason=reason)
         publish(actor, now, f"Resumed the wave “{wave.name}”")
@@ -111,6 +112,9 @@ def _move(wave_id: int, verb: Verb, entry: str, *, actor: Actor, now: datetime, 
     state = move(feature_rule.WaveState(wave.state), verb)
     if state is None:
         raise WaveNotMovable(f"“{wave.name}” is {wave.state}: there is nothing to {verb}.")
+    ignored = grants_ignored(wave.feature.name, feature_rule.Access(wave.feature.access))
+    if ignored and state is feature_rule.WaveState.OPEN:
+        raise GrantsIgnored(ignored)
     wave.state = WaveState(state)
     wave.held_by = f"{actor.name}: {reason}".removesuffix(": ")[:200] if verb is Verb.HOLD else ""
     if verb is Verb.OPEN:
@@ -161,7 +165,9 @@ def admit(wave_id: int, *, now: datetime, batch: int = WAVE_BATCH) -> Admission:
         if wave is None:
             return Admission(admitted)
         if wave.feature.switch != Switch.ON:
-            return _stand(wave_id, admitted, f"Standing still: {wave.feature.name} is {wave.feature.switch}.")
+            return _stand(wave_id, admitted, f"{wave.feature.name} is {wave.feature.switch}.")
+        if ignored := grants_ignored(wave.feature.name, feature_rule.Access(wave.feature.access)):
+            return _stand(wave_id, admitted, ignored)
         outcome, end = _admit_batch(wave, now=now, batch=batch)
         admitted += outcome["admitted"]
         waiting.update(outcome["waiting"])
@@ -249,7 +255,7 @@ def _reasons(waiting: Counter[str]) -> list[Waiting]:
         area = areas.get(key)
         reason = area.reason if area else ""
         if area and area.state == "ramp":
-            reason = allowance_spent(key, portion(config_of(area)), area.tick_seconds)
+            reason = allowance_spent(area.name, portion(config_of(area)), area.tick_seconds)
         found.append(Waiting(key, people, reason))
     return found
 

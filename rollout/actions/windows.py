@@ -17,11 +17,13 @@ from controlplane.wording import shown
 from rollout.actions.evidence import count_window
 from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish
-from rollout.errors import FeatureUnknown, WindowNotOpenable
+from rollout.errors import FeatureUnknown, GrantsIgnored, WindowNotOpenable
 from rollout.limits import WINDOW_NUMBER_MOST
 from rollout.models import ActivateOn, Area, Feature, Window
 from rollout.models import WindowState as State
 from rollout.rules import window as rule
+from rollout.rules.feature import Access
+from rollout.rules.standing import grants_ignored
 
 log = structlog.get_logger(__name__)
 
@@ -85,12 +87,16 @@ def _check(activate_on: str, numbers: Mapping[str, int | None], closes_at: datet
 
 @transaction.atomic
 def open_window(window_id: int, *, actor: Actor, now: datetime, reason: str = "") -> Window:
-    """Inviting is open from the commit on. Raises `NotFound`, and `WindowNotOpenable` unless it is scheduled."""
+    """Inviting is open from the commit on. Raises `NotFound`, `WindowNotOpenable` unless it is scheduled, and
+    `GrantsIgnored`.
+    """
     window = _locked(window_id)
     if not rule.can_open(rule.WindowState(window.state)):
         raise WindowNotOpenable(f"“{window.name}” is {window.state}: make another window to open inviting again.")
     if window.closes_at is not None and window.closes_at <= now:
         raise WindowNotOpenable(f"“{window.name}” should have closed at {window.closes_at:%d %B %Y %H:%M} UTC.")
+    if ignored := grants_ignored(window.feature.name, Access(window.feature.access)):
+        raise GrantsIgnored(ignored)
     window.state = State.OPEN
     window.opened_at = now
     window.save(update_fields=["state", "opened_at"])

@@ -122,7 +122,7 @@ class GrantsView(APIView):
 
     @extend_schema(request=GrantBody, responses={201: GivenAnswer}, operation_id="grant_people")
     def post(self, request: Request) -> Response:
-        """Everybody named has the feature afterwards, and their phones are told. All of them, or nobody."""
+        """Everybody named holds a grant afterwards, and their phones are told. All of them, or nobody."""
         body = read(GrantBody, request)
         people = find_subscribers(body["subscribers"])
         given = grants.grant_people(
@@ -132,7 +132,8 @@ class GrantsView(APIView):
             actor=actor_of(request),
             now=timezone.now(),
         )
-        return Response({"grants": list(given.grants), "already": [str(id) for id in given.already]}, status=201)
+        answer = {"grants": given.grants, "already": given.already, "remark": given.ignored}
+        return Response(GivenAnswer(answer).data, status=201)
 
 
 class GrantVerbView(APIView):

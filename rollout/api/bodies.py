@@ -212,7 +212,8 @@ class GrantAnswer(serializers.ModelSerializer[Grant]):
 
 class GivenAnswer(Body):
     grants = serializers.ListField(child=serializers.IntegerField(), help_text="Ids of the grants that were made")
-    already = serializers.ListField(child=serializers.UUIDField(), help_text="People who had the feature before")
+    already = serializers.ListField(child=serializers.UUIDField(), help_text="People who held a grant before")
+    remark = serializers.CharField(help_text="Why the grants give nobody the feature now; empty when they do")
 
 
 class BranchAnswer(Body):

@@ -485,6 +485,27 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Headcount",
+            fields=[
+                (
+                    "feature",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="headcount",
+                        serialize=False,
+                        to="rollout.feature",
+                    ),
+                ),
+                ("having", models.PositiveBigIntegerField()),
+                ("looked_at", models.PositiveBigIntegerField()),
+                ("of", models.PositiveBigIntegerField()),
+                ("exact", models.BooleanField()),
+                ("ruleset", models.BigIntegerField()),
+                ("at", models.DateTimeField()),
+            ],
+        ),
+        migrations.CreateModel(
             name="Allowance",
             fields=[
                 (

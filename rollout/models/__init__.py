@@ -16,6 +16,7 @@ from rollout.models.features import (
     Audience,
     Feature,
     FeatureKind,
+    Headcount,
     Ruleset,
     Switch,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "Grant",
     "GrantQuerySet",
     "GrantState",
+    "Headcount",
     "InviterPlaces",
     "Measurement",
     "MeasurementQuerySet",

@@ -7,6 +7,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 
+from rollout.rules.headcount import Headcount as HeadcountValue
 from rollout.rules.reading import KEY_PATTERN, KEY_WORDS
 
 
@@ -68,6 +69,27 @@ class Feature(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Headcount(models.Model):
+    """How many people have a feature while it is on, as the worker counted last, by which ruleset.
+
+    Small deployments count when somebody asks, and have no rows.
+    """
+
+    feature = models.OneToOneField(Feature, on_delete=models.CASCADE, primary_key=True, related_name="headcount")
+    having = models.PositiveBigIntegerField()
+    looked_at = models.PositiveBigIntegerField()
+    of = models.PositiveBigIntegerField()
+    exact = models.BooleanField()
+    ruleset = models.BigIntegerField()
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.feature_id}: {self.having} of {self.looked_at}"
+
+    def as_value(self) -> HeadcountValue:
+        return HeadcountValue(self.having, self.looked_at, self.of, self.exact, self.at)
 
 
 class Audience(models.Model):

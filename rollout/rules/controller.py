@@ -26,7 +26,7 @@ class State(StrEnum):
 class AreaConfig:
     """`capacity` in concurrent calls; times in seconds; shares in parts per million of the capacity."""
 
-    key: str
+    name: str
     capacity: int
     hold_above_ppm: int
     resume_below_ppm: int
@@ -87,14 +87,14 @@ def decide(state: State, sample: Sample | None, config: AreaConfig, now: datetim
     if over or (state is not State.RAMP and not below):
         return Tick(
             State.HOLD,
-            f"{config.key} is held – {seen}; admission resumes below {resume}.",
+            f"{config.name} is held – {seen}; admission resumes below {resume}.",
             f"Fewer calls: at most {calls_below(config, config.resume_below_ppm):,} at once.",
             0,
             now,
         )
     return Tick(
         State.RAMP,
-        f"{config.key} takes people in – {seen}.",
+        f"{config.name} takes people in – {seen}.",
         f"A load above {hold} holds; no report of an edge for {seconds_words(config.stale_seconds)} holds as well.",
         portion(config),
         min(now + timedelta(seconds=2 * config.tick_seconds), sample.at + timedelta(seconds=config.stale_seconds)),
@@ -126,7 +126,7 @@ def _unknown(sample: Sample | None, config: AreaConfig, now: datetime, trouble: 
         why = f"no edge has reported for {seconds_words(round((now - sample.at).total_seconds()))}"
     return Tick(
         State.UNKNOWN,
-        f"capacity_unknown: {config.key} is held – {why}, so its load is not known, and nobody is taken in.",
+        f"capacity_unknown: {config.name} is held – {why}, so its load is not known, and nobody is taken in.",
         f"A report of an edge, not older than {seconds_words(config.stale_seconds)}.",
         0,
         now,

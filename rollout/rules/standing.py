@@ -10,19 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
-
-class Switched(StrEnum):
-    OFF = "off"
-    ON = "on"
-    KILLED = "killed"
-
-
-class Opened(StrEnum):
-    """How people come to have a feature (a feature's `access`)."""
-
-    GRANTED = "granted"
-    RULES = "rules"
-    EVERYONE = "everyone"
+from rollout.rules.feature import Access, Switch, WaveState
 
 
 class Tone(StrEnum):
@@ -35,11 +23,13 @@ class Tone(StrEnum):
     STOPPED = "stopped"
 
 
-class WaveStanding(StrEnum):
-    DRAFT = "draft"
-    OPEN = "open"
-    HELD = "held"
-    DONE = "done"
+TONE_WORDS = {
+    Tone.MOVING: "Taking people in",
+    Tone.STEADY: "Steady",
+    Tone.WAITING: "Waiting",
+    Tone.HELD: "Held",
+    Tone.STOPPED: "Stopped",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +37,7 @@ class WaveFacts:
     """`standstill` says why the last batch admitted nobody; empty while people come in."""
 
     name: str
-    state: WaveStanding
+    state: WaveState
     admitted: int
     held_by: str = ""
     standstill: str = ""
@@ -71,12 +61,15 @@ class WindowFacts:
 
 @dataclass(frozen=True, slots=True)
 class FeatureFacts:
-    """What is known of a feature at `now`. `held_areas` are the names of the areas that take nobody in right now."""
+    """What is known of a feature at `now`. `people` have it while it is on, None while they aren't counted; `holders`
+    have a live grant. `held_areas` are the names of the areas that take nobody in right now.
+    """
 
-    switch: Switched
-    access: Opened
+    switch: Switch
+    access: Access
     visible: bool
-    people: int
+    people: int | None
+    holders: int
     subscribers: int
     running_calls: int
     waves: tuple[WaveFacts, ...] = ()
@@ -98,6 +91,11 @@ class Standing:
 def people_words(count: int) -> str:
     """`1 person`, `1,204 people`."""
     return "1 person" if count == 1 else f"{count:,} people"
+
+
+def have_words(count: int) -> str:
+    """`1 person has`, `1,204 people have`."""
+    return f"{people_words(count)} {'has' if count == 1 else 'have'}"
 
 
 def calls_words(count: int) -> str:
@@ -122,14 +120,23 @@ def share_words(share_ppm: int) -> str:
     return f"{share_ppm / 10_000:.4f}".rstrip("0").rstrip(".") + " %"
 
 
+def per_cent_words(value: float) -> str:
+    """A measured per cent: `100 %` only of all, `0 %` only of nobody."""
+    if value in (0, 100):
+        return f"{value:.0f} %"
+    if 10 <= value < 99:
+        return f"{value:.0f} %"
+    return f"{min(99.9, max(0.1, value)):.1f} %"
+
+
 def feature_standing(facts: FeatureFacts, now: datetime) -> Standing:
     """The standing of one feature. Total: every combination of facts has words."""
     match facts.switch:
-        case Switched.KILLED:
+        case Switch.KILLED:
             return _killed(facts)
-        case Switched.OFF:
+        case Switch.OFF:
             return _off(facts)
-        case Switched.ON:
+        case Switch.ON:
             return _on(facts, now)
         case _:
             assert_never(facts.switch)
@@ -137,13 +144,11 @@ def feature_standing(facts: FeatureFacts, now: datetime) -> Standing:
 
 def _keep(facts: FeatureFacts) -> str:
     """Who has it again once it is on."""
-    if facts.access is Opened.EVERYONE:
-        return "everybody eligible has it again"
-    if facts.access is Opened.RULES:
-        return "the rules decide again who has it"
+    if facts.people is None:
+        return "who has it is decided as before"
     if facts.people == 0:
         return "it is ready for the first people"
-    return f"{people_words(facts.people)} {'has' if facts.people == 1 else 'have'} it again, as before"
+    return f"{have_words(facts.people)} it again, as before"
 
 
 def _killed(facts: FeatureFacts) -> Standing:
@@ -172,26 +177,55 @@ def _on(facts: FeatureFacts, now: datetime) -> Standing:
             "Make it visible to phones when you are ready to announce it; until then no phone can use it.",
             needs_person=True,
         )
+    counted = f" {have_words(facts.people)} it." if facts.people is not None else ""
     match facts.access:
-        case Opened.EVERYONE:
-            return Standing(
-                Tone.STEADY,
-                "Launched: everybody eligible has it, and no grant is needed any more.",
-                "Nothing is left to do. Switch it off or kill it if calls go wrong.",
+        case Access.EVERYONE:
+            verdict = f"Launched: everybody eligible has it, and no grant is needed any more.{counted}"
+            return _in_vain(facts) or Standing(
+                Tone.STEADY, verdict, "Nothing is left to do. Switch it off or kill it if calls go wrong."
             )
-        case Opened.RULES:
-            return Standing(
-                Tone.STEADY, "On: the rules decide who has it.", "Change the rules to change who has it, or launch it."
+        case Access.RULES:
+            verdict = f"On: the rules decide who has it.{counted}"
+            return _in_vain(facts) or Standing(
+                Tone.STEADY, verdict, "Change the rules to change who has it, or launch it."
             )
-        case Opened.GRANTED:
+        case Access.GRANTED:
             return _granted(facts, now)
         case _:
             assert_never(facts.access)
 
 
+def grants_ignored(name: str, access: Access) -> str:
+    """Why a grant gives nobody the feature; empty where it does."""
+    match access:
+        case Access.GRANTED:
+            return ""
+        case Access.RULES:
+            return f"{name} is decided by its rules, so grants change nothing until access is “granted”."
+        case Access.EVERYONE:
+            return f"{name} is launched, so grants change nothing until access is “granted” again."
+        case _:
+            assert_never(access)
+
+
+def _in_vain(facts: FeatureFacts) -> Standing | None:
+    """Something is open that gives nobody the feature."""
+    waves = [f"wave “{wave.name}”" for wave in facts.waves if wave.state is WaveState.OPEN]
+    opened = [*waves, *(f"window “{window.name}”" for window in facts.windows)]
+    if not opened:
+        return None
+    why = grants_ignored("it", facts.access)
+    return Standing(
+        Tone.HELD,
+        f"The {opened[0]} is open, but {why}",
+        "Hold the wave and close the window, or set access to “granted”.",
+        needs_person=True,
+    )
+
+
 def _granted(facts: FeatureFacts, now: datetime) -> Standing:
-    opened = [wave for wave in facts.waves if wave.state is WaveStanding.OPEN]
-    if facts.people == 0 and not opened:
+    opened = [wave for wave in facts.waves if wave.state is WaveState.OPEN]
+    if facts.holders == 0 and not opened:
         if facts.windows:
             return Standing(
                 Tone.WAITING,
@@ -206,19 +240,23 @@ def _granted(facts: FeatureFacts, now: datetime) -> Standing:
             needs_person=True,
         )
     if opened:
-        return _wave_runs(opened[0], facts)
-    held = [wave for wave in facts.waves if wave.state is WaveStanding.HELD]
+        return wave_standing(opened[0], capacity=_capacity_note(facts))
+    held = [wave for wave in facts.waves if wave.state is WaveState.HELD]
     if facts.windows:
         return _window_runs(facts.windows[0], facts, now)
     if held:
         return Standing(
             Tone.HELD,
-            f"The wave “{held[0].name}” is held{_by(held[0].held_by)}; {people_words(facts.people)} "
-            f"{'has' if facts.people == 1 else 'have'} the feature.",
+            f"The wave “{held[0].name}” is held{_by(held[0].held_by)}; {_had(facts)} the feature.",
             "Resume the wave when you are ready, or open a window.",
             needs_person=True,
         )
     return _nothing_open(facts)
+
+
+def _had(facts: FeatureFacts) -> str:
+    """Who has it, or, while that isn't counted, who was given it."""
+    return have_words(facts.holders if facts.people is None else facts.people)
 
 
 def _by(words: str) -> str:
@@ -234,19 +272,37 @@ def _capacity_note(facts: FeatureFacts) -> str:
     return f"capacity holds {', '.join(facts.held_areas[:3])}{' and others' if len(facts.held_areas) > 3 else ''}"
 
 
-def _wave_runs(wave: WaveFacts, facts: FeatureFacts) -> Standing:
-    if wave.standstill:
-        return Standing(
-            Tone.HELD,
-            f"The wave “{wave.name}” is open, but stands still: {wave.standstill.rstrip('.')}.",
-            f"It goes on by itself when there is room; {people_words(wave.admitted)} came in so far.",
-        )
-    note = _capacity_note(facts)
-    return Standing(
-        Tone.HELD if note else Tone.MOVING,
-        f"The wave “{wave.name}” is open: {people_words(wave.admitted)} came in so far{'; ' + note if note else ''}.",
-        "It takes in the rest as capacity allows, and is done when everybody in it has the feature.",
-    )
+def wave_standing(wave: WaveFacts, ignored: str = "", capacity: str = "") -> Standing:
+    """How one wave stands. `ignored` says why its grants give nobody the feature, `capacity` which areas are held."""
+    came = f"{people_words(wave.admitted)} came in so far"
+    name = f"The wave “{wave.name}”"
+    match wave.state:
+        case WaveState.DRAFT:
+            return Standing(
+                Tone.WAITING,
+                f"{name} is a draft: nobody comes in before it is opened.",
+                "Look over its audience and share, then open it.",
+            )
+        case WaveState.HELD:
+            return Standing(
+                Tone.HELD, f"{name} is held{_by(wave.held_by)}; {came}.", "Resume it when you are ready.", True
+            )
+        case WaveState.DONE:
+            after = ignored or "Whoever has the feature keeps it."
+            return Standing(Tone.STEADY, f"{name} is done: everybody in it was given the feature.", after)
+        case WaveState.OPEN:
+            still = ignored or wave.standstill
+            if still:
+                what = "Hold it, or set access to “granted”" if ignored else "It goes on by itself when there is room"
+                verdict = f"{name} is open, but takes nobody in: {still.rstrip('.')}."
+                return Standing(Tone.HELD, verdict, f"{what}; {came}.", needs_person=bool(ignored))
+            return Standing(
+                Tone.HELD if capacity else Tone.MOVING,
+                f"{name} is open: {came}{'; ' + capacity if capacity else ''}.",
+                "It takes in the rest as capacity allows, and is done when everybody in it has the feature.",
+            )
+        case _:
+            assert_never(wave.state)
 
 
 def _window_runs(window: WindowFacts, facts: FeatureFacts, now: datetime) -> Standing:
@@ -275,11 +331,14 @@ def _window_runs(window: WindowFacts, facts: FeatureFacts, now: datetime) -> Sta
 
 
 def _nothing_open(facts: FeatureFacts) -> Standing:
-    verdict = f"On for {people_words(facts.people)}; nobody new comes in."
-    drafts = [wave for wave in facts.waves if wave.state is WaveStanding.DRAFT]
+    having = facts.holders if facts.people is None else facts.people
+    verdict = f"On for {people_words(having)}; nobody new comes in."
+    if having < facts.holders:
+        verdict += f" {have_words(facts.holders)} a grant: not every phone meets what the feature asks for."
+    drafts = [wave for wave in facts.waves if wave.state is WaveState.DRAFT]
     if drafts:
         return Standing(Tone.STEADY, verdict, f"The next step of the plan is the wave “{drafts[0].name}”: open it.")
-    if facts.subscribers and facts.people >= facts.subscribers:
+    if facts.subscribers and facts.holders >= facts.subscribers:
         return Standing(Tone.STEADY, verdict, "Everybody who registered has it: launch it for those still to come.")
     return Standing(Tone.STEADY, verdict, "Open a window or start a wave to go on, or launch it for everybody.")
 

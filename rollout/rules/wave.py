@@ -76,7 +76,7 @@ def standstill(waiting: Iterable[Waiting]) -> str:
     if nowhere:
         people = "1 person lives" if nowhere == 1 else f"{nowhere:,} people live"
         sentences.append(f"{people} where no area is set up: add an area that covers them.")
-    return "Standing still: " + " ".join(sentences) if sentences else ""
+    return " ".join(sentences)
 
 
 def allowance_spent(area: str, portion: int, tick_seconds: float) -> str:

@@ -12,7 +12,7 @@ from calls.models import CallRecord
 from controlplane.outbox.models import Outbox
 from rollout.actions import windows
 from rollout.evaluate import current
-from rollout.models import CapacityDecision, Feature, Grant, Measurement, Ruleset
+from rollout.models import CapacityDecision, Feature, Grant, Measurement, Ruleset, Wave
 from tests import builders, operators
 from tests.operators import TESTS, signed_in
 
@@ -229,3 +229,51 @@ def test_overview__ruleset_that_is_refused__is_on_top_and_the_last_good_one_stay
     assert f"Ruleset {good + 1} was refused" in page
     assert f"Ruleset {good} stays in force." in page
     assert "signature is not by this deployment" in page
+
+
+def test_overview__of_a_feature_by_rules__counts_who_has_it_and_not_who_holds_a_grant():
+    feature = operators.feature(access="rules", rules=[{"any_of": [[{"trait": "country", "operator": "IN", "values": ["DE"]}]]}])  # fmt: skip  # noqa: E501
+    people = [builders.subscriber(country="DE" if n < 3 else "AT") for n in range(5)]
+    for person in people:
+        Grant.objects.create(feature=feature, subscriber=person, source="operator")
+
+    page, panel = text(signed_in("viewer"), ""), text(signed_in("operator"), f"panel/feature/{feature.pk}/")
+
+    for part in (page, panel):
+        assert "<b>3</b> of 5 people have it" in part
+    assert "the rules decide who has it. 3 people have it." in page
+    assert "grants, which decide nothing now" in panel
+
+
+def test_overview__of_a_launched_feature__shows_how_many_have_it():
+    operators.feature(access="everyone")
+    builders.subscriber()
+
+    assert "<b>1</b> of 1 people have it" in text(signed_in("viewer"), "")
+
+
+def test_people__granted_in_vain__are_not_said_to_have_it():
+    operators.feature(access="rules")
+    client, bob = signed_in("operator"), builders.subscriber()
+
+    answer = client.post(
+        "/console/grant/", {"feature": "voice-calls", "people": str(bob.pk), "reason": "x"}, follow=True
+    )
+
+    page = answer.content.decode()
+    assert "1 person has a grant from now on." in page
+    assert "grants change nothing until access is “granted”" in page
+
+
+def test_wave__opened_in_vain__is_refused_with_the_reason(client):
+    feature = operators.feature(access="rules")
+    wave = Wave.objects.create(feature=feature, position=1, name="Android")
+    client = signed_in("operator")
+
+    for answer in (
+        client.get(f"/console/do/wave/{wave.pk}/open/"),
+        client.post(f"/console/do/wave/{wave.pk}/open/", {"reason": "Go."}),
+    ):
+        assert "grants change nothing until access is “granted”" in answer.content.decode()
+    wave.refresh_from_db()
+    assert wave.state == "draft"

@@ -233,7 +233,7 @@ def test_people__granted_by_number__have_it_and_can_lose_it_again(client):
     answer = client.post("/console/grant/", {"feature": "voice-calls", "people": number, "reason": "The first."})
     grant = Grant.objects.get(subscriber=bob)
     assert answer.headers["Location"] == f"/console/rollout/feature/{feature.pk}/change/"
-    assert "1 person has it from now on" in said(answer)
+    assert "1 person has a grant from now on" in said(answer)
     do(client, "grant", grant, "revoke", reason="A mistake.")
 
     grant.refresh_from_db()

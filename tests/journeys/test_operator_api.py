@@ -166,7 +166,7 @@ def test_people__imported__are_found_by_number_and_granted_once(api):
     again = api.post("grants", {"feature": "voice-calls", "subscribers": [numbers[0]]})
 
     assert (len(first.told["grants"]), first.told["already"]) == (2, [])
-    assert again.told == {"grants": [], "already": [ids[numbers[0]]]}
+    assert again.told == {"grants": [], "already": [ids[numbers[0]]], "remark": ""}
     person = api.get(f"subscribers/{numbers[0].replace(' ', '')}").told
     assert [grant["source"] for grant in person["grants"]] == ["operator"]
     assert "phone" not in str(person)

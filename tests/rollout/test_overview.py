@@ -54,7 +54,7 @@ def test_rows__of_several__are_each_their_own() -> None:
 
     features, areas = feature_rows(now, {"a2": 7}), area_rows(now)
 
-    assert [row.people for row in features] == [1, 2, 3]
+    assert [row.holders for row in features] == [1, 2, 3]
     assert [row.running_calls for row in features] == [0, 7, 0]
     assert [row.sources for row in features] == [{"operator": n} for n in (1, 2, 3)]
     assert [(row.growth[0], row.growth[-1]) for row in features] == [(0, 1), (0, 2), (0, 3)]

@@ -124,7 +124,7 @@ def test_wave__in_a_held_area__stands_still_in_whole_words() -> None:
     told = run(wave)
 
     wave.refresh_from_db()
-    assert told == Admission(standstill=f"Standing still: {words}")
+    assert told == Admission(standstill=f"{words}")
     assert (wave.state, wave.admitted, wave.passed_over, wave.standstill) == ("open", 0, 4, told.standstill)
     assert not Grant.objects.exists()
 
@@ -153,7 +153,7 @@ def test_wave__with_less_allowance_than_people__admits_as_many_and_waits_for_the
     assert run(wave, batch=4).admitted == 5
     assert run(wave, batch=4).admitted == 0
     wave.refresh_from_db()
-    assert wave.standstill == "Standing still: DE takes in 250 people every 15 s, and this portion is used up."
+    assert wave.standstill == "DE takes in 250 people every 15 s, and this portion is used up."
     for _ in range(4):
         refill(5)
         run(wave, batch=4)
@@ -176,7 +176,7 @@ def test_wave__over_two_areas__is_not_stopped_by_the_held_one() -> None:
     told = run(wave, batch=2)
 
     assert set(Grant.objects.values_list("subscriber_id", flat=True)) == {one.pk for one in french}
-    assert told.standstill == "Standing still: DE is held."
+    assert told.standstill == "DE is held."
     wave.refresh_from_db()
     assert wave.state == "open"
 
@@ -185,9 +185,7 @@ def test_wave__over_people_without_an_area__says_what_is_missing() -> None:
     cast.feature()
     cast.people(2, country="BR")
 
-    assert run(opened()).standstill == (
-        "Standing still: 2 people live where no area is set up: add an area that covers them."
-    )
+    assert run(opened()).standstill == ("2 people live where no area is set up: add an area that covers them.")
 
 
 def test_wave__with_an_allowance_that_ran_out_of_time__admits_nobody() -> None:
@@ -207,7 +205,7 @@ def test_wave__of_a_feature_that_is_not_on__stands_still(switch: str) -> None:
     wave = opened()
     Feature.objects.update(switch=switch)
 
-    assert run(wave).standstill == f"Standing still: Voice calls is {switch}."
+    assert run(wave).standstill == f"Voice calls is {switch}."
     assert not Grant.objects.exists()
 
 

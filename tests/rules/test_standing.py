@@ -8,53 +8,90 @@ from itertools import product
 
 import pytest
 
+from rollout.rules.feature import Access, Switch, WaveState
 from rollout.rules.standing import (
     AreaFacts,
     FeatureFacts,
-    Opened,
-    Switched,
     Tone,
     WaveFacts,
-    WaveStanding,
     WindowFacts,
     area_standing,
     feature_standing,
+    grants_ignored,
+    per_cent_words,
     share_words,
     span_words,
+    wave_standing,
 )
 
 NOW = datetime(2015, 3, 14, 12, 0, tzinfo=UTC)
-PLAIN = FeatureFacts(switch=Switched.ON, access=Opened.GRANTED, visible=True, people=3, subscribers=10, running_calls=0)
+PLAIN = FeatureFacts(
+    switch=Switch.ON, access=Access.GRANTED, visible=True, people=3, holders=3, subscribers=10, running_calls=0
+)
 WINDOW = WindowFacts(name="Saturday test", places=10, used=4, pending=1, test=True)
-WAVE = WaveFacts(name="Android", state=WaveStanding.OPEN, admitted=120)
+WAVE = WaveFacts(name="Android", state=WaveState.OPEN, admitted=120)
 
 CASES = [
-    ("killed", {"switch": Switched.KILLED}, Tone.STOPPED, "Killed: nobody can call.", "3 people have it again", True),
+    ("killed", {"switch": Switch.KILLED}, Tone.STOPPED, "Killed: nobody can call.", "3 people have it again", True),
     (
         "killed with calls",
-        {"switch": Switched.KILLED, "running_calls": 2},
+        {"switch": Switch.KILLED, "running_calls": 2},
         Tone.STOPPED,
         "2 calls still running.",
         "Un-kill",
         True,
     ),
-    ("off", {"switch": Switched.OFF}, Tone.STOPPED, "Off: nobody can call.", "Switch it on", False),
-    ("off, one", {"switch": Switched.OFF, "people": 1}, Tone.STOPPED, "Off", "1 person has it again", False),
+    ("off", {"switch": Switch.OFF}, Tone.STOPPED, "Off: nobody can call.", "Switch it on", False),
+    ("off, one", {"switch": Switch.OFF, "people": 1}, Tone.STOPPED, "Off", "1 person has it again", False),
     (
         "off with calls",
-        {"switch": Switched.OFF, "running_calls": 1},
+        {"switch": Switch.OFF, "running_calls": 1},
         Tone.STOPPED,
         "no new calls; 1 call may finish",
         "Switch",
         False,
     ),
-    ("off, launched", {"switch": Switched.OFF, "access": Opened.EVERYONE}, Tone.STOPPED, "Off", "everybody", False),
+    (
+        "off, launched",
+        {"switch": Switch.OFF, "access": Access.EVERYONE},
+        Tone.STOPPED,
+        "Off",
+        "3 people have it",
+        False,
+    ),
     ("invisible", {"visible": False}, Tone.WAITING, "phones don't see it", "Make it visible", True),
-    ("launched", {"access": Opened.EVERYONE}, Tone.STEADY, "Launched", "Nothing is left to do", False),
-    ("rules", {"access": Opened.RULES}, Tone.STEADY, "the rules decide", "Change the rules", False),
+    ("launched", {"access": Access.EVERYONE}, Tone.STEADY, "Launched", "Nothing is left to do", False),
+    ("launched, counted", {"access": Access.EVERYONE}, Tone.STEADY, "3 people have it.", "Nothing is left", False),
+    ("not counted", {"access": Access.RULES, "people": None}, Tone.STEADY, "decide who has it.", "Change", False),
+    ("off, not counted", {"switch": Switch.OFF, "people": None}, Tone.STOPPED, "Off", "decided as before", False),
+    (
+        "rules, a wave in vain",
+        {"access": Access.RULES, "waves": (WAVE,)},
+        Tone.HELD,
+        "“Android” is open, but it is decided by its rules, so grants change nothing",
+        "set access to “granted”",
+        True,
+    ),
+    (
+        "launched, a window in vain",
+        {"access": Access.EVERYONE, "windows": (WINDOW,)},
+        Tone.HELD,
+        "“Saturday test” is open, but it is launched",
+        "close the window",
+        True,
+    ),
+    (
+        "phones that can't",
+        {"people": 2, "holders": 3},
+        Tone.STEADY,
+        "On for 2 people; nobody new comes in. 3 people have a grant: not every phone meets",
+        "Open a window",
+        False,
+    ),
+    ("rules", {"access": Access.RULES}, Tone.STEADY, "the rules decide", "Change the rules", False),
     (
         "nobody yet",
-        {"people": 0},
+        {"people": 0, "holders": 0},
         Tone.WAITING,
         "On, but nobody holds it yet.",
         "Grant the first people, open a window, or start a wave.",
@@ -62,7 +99,7 @@ CASES = [
     ),
     (
         "a window without inviters",
-        {"people": 0, "windows": (WINDOW,)},
+        {"people": 0, "holders": 0, "windows": (WINDOW,)},
         Tone.WAITING,
         "nobody holds the feature, so nobody can invite",
         "Grant the first people",
@@ -110,18 +147,25 @@ CASES = [
         False,
     ),
     ("wave", {"waves": (WAVE,)}, Tone.MOVING, "120 people came in so far", "as capacity allows", False),
-    ("wave, first people", {"people": 0, "waves": (WAVE,)}, Tone.MOVING, "is open", "as capacity allows", False),
+    (
+        "wave, first people",
+        {"people": 0, "holders": 0, "waves": (WAVE,)},
+        Tone.MOVING,
+        "is open",
+        "as capacity allows",
+        False,
+    ),
     (
         "wave still",
         {"waves": (replace(WAVE, standstill="DE is held at 85 %."),)},
         Tone.HELD,
-        "stands still: DE is held at 85 %.",
+        "takes nobody in: DE is held at 85 %.",
         "goes on by itself",
         False,
     ),
     (
         "wave held",
-        {"waves": (replace(WAVE, state=WaveStanding.HELD, held_by="operator ann: checking quality"),)},
+        {"waves": (replace(WAVE, state=WaveState.HELD, held_by="operator ann: checking quality"),)},
         Tone.HELD,
         "is held (operator ann: checking quality)",
         "Resume",
@@ -137,14 +181,21 @@ CASES = [
     ),
     (
         "draft wave",
-        {"waves": (replace(WAVE, state=WaveStanding.DRAFT),)},
+        {"waves": (replace(WAVE, state=WaveState.DRAFT),)},
         Tone.STEADY,
         "On for 3",
         "“Android”: open",
         False,
     ),
     ("nothing open", {}, Tone.STEADY, "On for 3 people; nobody new comes in.", "Open a window or start a wave", False),
-    ("all have it", {"people": 10}, Tone.STEADY, "On for 10 people", "launch it for those still to come", False),
+    (
+        "all have it",
+        {"people": 10, "holders": 10},
+        Tone.STEADY,
+        "On for 10 people",
+        "launch it for those still to come",
+        False,
+    ),
 ]
 
 
@@ -162,11 +213,11 @@ def test_feature_standing__each_state__has_its_words(name, change, tone, verdict
 
 def test_feature_standing__any_combination__is_two_whole_sentences():
     windows = [(), (WINDOW,), (replace(WINDOW, used=10, pending=0),)]
-    waves = [(), *[(replace(WAVE, state=state),) for state in WaveStanding]]
+    waves = [(), *[(replace(WAVE, state=state),) for state in WaveState]]
     for switch, access, visible, people, window, wave, held in product(
-        Switched, Opened, [True, False], [0, 1, 2], windows, waves, [(), ("DE",), ("A", "B", "C", "D")]
+        Switch, Access, [True, False], [None, 0, 1, 2], windows, waves, [(), ("DE",), ("A", "B", "C", "D")]
     ):
-        facts = FeatureFacts(switch, access, visible, people, 2, people, wave, window, held, areas=4)
+        facts = FeatureFacts(switch, access, visible, people, people or 0, 2, people or 0, wave, window, held, areas=4)
 
         standing = feature_standing(facts, NOW)
 
@@ -174,6 +225,34 @@ def test_feature_standing__any_combination__is_two_whole_sentences():
             assert sentence.endswith(".")
             assert sentence[0].isupper()
             assert ".." not in sentence
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0, "0 %"),
+        (0.001, "0.1 %"),
+        (9.96, "10.0 %"),
+        (50.4, "50 %"),
+        (99.588, "99.6 %"),
+        (99.99, "99.9 %"),
+        (100, "100 %"),
+    ],
+)
+def test_per_cent__of_nearly_all_or_nobody__is_not_said_of_all_or_nobody(value, words):
+    assert per_cent_words(value) == words
+
+
+@pytest.mark.parametrize("state", WaveState)
+def test_wave_standing__where_grants_are_ignored__never_says_that_people_have_it(state):
+    wave = replace(WAVE, state=state)
+
+    plain, ignored = wave_standing(wave), wave_standing(wave, grants_ignored("Video", Access.RULES))
+
+    assert plain.verdict.startswith("The wave “Android” is")
+    told = f"{ignored.verdict} {ignored.next}"
+    assert ("Video is decided by its rules" in told) is (state in (WaveState.OPEN, WaveState.DONE))
+    assert "has the feature" not in told
 
 
 AREA = AreaFacts(

@@ -84,13 +84,11 @@ def test_belongs__share_of_none_and_all__is_nobody_and_everybody() -> None:
 def test_standstill__in_one_held_area__says_the_reason_whole() -> None:
     held = Waiting("DE", 200, "DE is held – 17 of 20 calls, 85 %; admission resumes below 64 %.")
 
-    assert standstill([held]) == ("Standing still: DE is held – 17 of 20 calls, 85 %; admission resumes below 64 %.")
+    assert standstill([held]) == ("DE is held – 17 of 20 calls, 85 %; admission resumes below 64 %.")
 
 
 def test_standstill__where_no_area_is__says_what_to_do() -> None:
-    assert standstill([Waiting("", 1, "")]) == (
-        "Standing still: 1 person lives where no area is set up: add an area that covers them."
-    )
+    assert standstill([Waiting("", 1, "")]) == ("1 person lives where no area is set up: add an area that covers them.")
     assert "2,000 people live where" in standstill([Waiting("", 2000, "")])
 
 

@@ -16,11 +16,10 @@ from controlplane.audit.verify import Verification, verify
 from controlplane.console import panels
 from controlplane.console.charts import spark
 from controlplane.console.verbs import offered
-from rollout.rules.standing import share_words, span_words
+from rollout.rules.headcount import Headcount
+from rollout.rules.standing import TONE_WORDS, Tone, per_cent_words, share_words, span_words
 
 register = template.Library()
-
-TONES = {"moving": "Moving", "steady": "Steady", "waiting": "Waiting", "held": "Held", "stopped": "Stopped"}
 
 
 @register.simple_tag
@@ -45,7 +44,7 @@ def moment(at: datetime | None, empty: str = "never", *, future: bool = False) -
 @register.simple_tag
 def tone(name: str, word: str = "") -> SafeString:
     """A pill: a sign, a word and a colour, so that the colour is never alone."""
-    return format_html('<span class="rc-tone rc-tone-{}">{}</span>', name, word or TONES.get(name, name))
+    return format_html('<span class="rc-tone rc-tone-{}">{}</span>', name, word or TONE_WORDS[Tone(name)])
 
 
 @register.filter
@@ -60,9 +59,13 @@ def thousands(number: int | None) -> str:
 
 @register.filter
 def per_cent(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.1f} %"
+    return "–" if value is None else per_cent_words(value)
+
+
+@register.inclusion_tag("console/_headcount.html")
+def headcount(found: Headcount | None, *, on: bool) -> dict[str, Any]:
+    """How many people have it, or would have it if it were on; of how many, and when that was counted."""
+    return {"count": found, "on": on}
 
 
 @register.inclusion_tag("console/_spark.html")
