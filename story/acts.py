@@ -106,8 +106,8 @@ def act_4_close_while_ringing(scene: Scene) -> None:
     carol.wait("ring", after=to_carol)
     scene.close_window(scene.window_a)
     carol.do("answer")
-    ends = [carol.wait("ended", after=to_carol), alice.wait("ended", after=mark)]
-    told = [word for end in ends for word in (end["reason"], end.get("cause"))]
+    ends = [carol.wait("ended", "connected", after=to_carol), alice.wait("ended", "connected", after=mark)]
+    told = [word for end in ends for word in (end.get("reason", end["event"]), end.get("cause"))]
     scene.observe("4.call_after_close_ends", told, "carol's and alice's phones")
     scene.observe("4.close_grants_nothing", scene.can_call("carol"), "explain")
     bob = scene.phones["bob"]
@@ -160,7 +160,7 @@ def act_6_capacity(scene: Scene) -> None:
     refused = scene.call_refused("alice", "dave")
     scene.observe("6.invite_is_throttled", [refused.get("invite"), bool(refused.get("retry_at"))], "alice's phone")
     wave = scene.open_wave()
-    time.sleep(2 * scene.tick + 2)
+    scene.let_ticks_pass(2)
     still = scene.wave(wave)
     says = "85 %" in still["standstill"] and str(CROWD_PAIRS) in still["standstill"]
     scene.observe("6.wave_stands_still", {"admitted": still["admitted"], "says_why": says}, still["standstill"])

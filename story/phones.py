@@ -85,14 +85,21 @@ class Phone:
     def mark(self) -> int:
         return len(self.events)
 
-    def close(self) -> None:
+    def quit(self) -> None:
+        """Tell the phone to end; it takes a moment for it."""
         if self.process.poll() is None:
             try:
                 self.do("quit")
-                self.process.wait(3)
-            except (PhoneFailed, subprocess.TimeoutExpired):
-                self.process.kill()
-                self.process.wait()
+            except PhoneFailed:
+                pass  # it ended by itself
+
+    def close(self) -> None:
+        self.quit()
+        try:
+            self.process.wait(3)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.log.close()
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from story.phones import Phone, PhoneFailed
-from story.rest import Refused, my_features
+from story.rest import Refused, my_features, wait_until
 from story.stack import NoStack, Stack
 from story.statements import Ledger
 from story.tones import draw
 
 FEATURE = "voice-calls"
-CARRIER = "262-03"
+# Everybody of the story lives there, so that its area, its windows and what refusals say are of this country alone.
+COUNTRY, PREFIX = "AT", "+43"
 AREA = "story"
 CAPACITY = 20
 CROWD_PAIRS = 17
@@ -91,19 +92,21 @@ class Scene:
             "activations_per_minute": 6000,
             "tick_seconds": self.tick,
             "stale_seconds": self.stale,
+            "countries": [COUNTRY],
+            "carriers": [],
         }
         if any(area["key"] == AREA for area in rest.all("areas")):
             rest.patch(f"areas/{AREA}", limits)
         else:
-            rest.post("areas", {"key": AREA, "name": "The story's carrier", "carriers": [CARRIER], **limits})
+            rest.post("areas", {"key": AREA, "name": "The story's country", **limits})
 
     def gather(self) -> None:
         """Start everybody's phone, each a process with a folder of its own, and grant alice calling."""
         block = secrets.randbelow(90_000) + 10_000
-        self.numbers = {name: f"+49152{block}{index:03d}" for index, name in enumerate(CAST)}
+        self.numbers = {name: f"{PREFIX}664{block}{index:03d}" for index, name in enumerate(CAST)}
         for name in CAST:
             self.phones[name] = self._phone(name, ["run", "--phone", self.numbers[name], "--name", name])
-        crowd = ["crowd", "--pairs", str(CROWD_PAIRS), "--phone-prefix", f"+49151{block % 100:02d}", "--hold"]
+        crowd = ["crowd", "--pairs", str(CROWD_PAIRS), "--phone-prefix", f"{PREFIX}660{block % 100:02d}", "--hold"]
         self.crowd = self._phone("crowd", crowd)
         for name in CAST:
             self.ids[name] = self.phones[name].wait("ready", seconds=60)["subscriber"]
@@ -111,17 +114,13 @@ class Scene:
         rest = self.stack.operator
         callers = [self.ids["alice"], *gathered["subscribers"]]
         rest.post("grants", {"feature": FEATURE, "subscribers": callers, "reason": "The first people of the story."})
-        others = [
-            {"phone": f"+49157{block}{index:03d}", "carrier": CARRIER, "traits": {"story": self.run}}
-            for index in range(OTHERS)
-        ]
+        others = [{"phone": f"{PREFIX}676{block}{index:03d}", "traits": {"story": self.run}} for index in range(OTHERS)]
         rest.post("subscribers", {"subscribers": others})
         self.phones["alice"].wait("grant", seconds=15)
         self._wait_for_allowance()
 
     def _phone(self, name: str, words: list[str]) -> Phone:
-        command, *more = words
-        return Phone(name, self.phone, self.folder / name, self.stack.url, [command, "--carrier", CARRIER, *more])
+        return Phone(name, self.phone, self.folder / name, self.stack.url, words)
 
     def _wait_for_allowance(self) -> None:
         end = time.monotonic() + 3 * self.tick + 30
@@ -132,7 +131,10 @@ class Scene:
 
     def leave(self) -> None:
         """Close what the story opened, put the feature's access back, and end the phones."""
-        for phone in [*self.phones.values(), *([self.crowd] if hasattr(self, "crowd") else [])]:
+        phones = [*self.phones.values(), *([self.crowd] if hasattr(self, "crowd") else [])]
+        for phone in phones:
+            phone.quit()
+        for phone in phones:
             phone.close()
         rest = self.stack.operator
         try:
@@ -205,6 +207,16 @@ class Scene:
         newest = self.stack.operator.all(f"areas/{AREA}/decisions")[0]
         sample = newest["inputs"]["sample"] or {}
         return {"calls": sample.get("concurrent_calls"), "state": newest["state"]}
+
+    def let_ticks_pass(self, count: int) -> None:
+        """The controller has decided so often since, and waves had a second to follow its last decision."""
+
+        def newest() -> list[int]:
+            return [int(row["id"]) for row in self.stack.operator.get(f"areas/{AREA}/decisions?limit=5")["results"]]
+
+        before = newest()[0]
+        wait_until("ticks", 2 * count * self.tick + 5, lambda: sum(id > before for id in newest()) >= count)
+        time.sleep(1)
 
     def area_holds(self, calls: int) -> dict[str, Any] | None:
         seen = self.area_now()
