@@ -13,11 +13,15 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_django
 
 from controlplane import embedded, env
+
+if TYPE_CHECKING:
+    from story.stack import Stack
 
 RUN_FOLDER = Path(tempfile.mkdtemp(prefix=f"rollcall-test-{os.getpid()}-"))
 EMBEDDED: list[embedded.Embedded] = []  # at most one
@@ -27,6 +31,16 @@ WITHOUT_DJANGO = (
     "tests/faults/test_closed_home",
     "tests/test_embedded",
     "tests/faults/test_supervisor",
+)
+# The story and then the kills come to the shared demonstration, in this order: kills leave it limping for a moment.
+FIRST = (
+    "tests/story/test_story.py",
+    "tests/browser/test_phone_on_the_stack.py",
+    "tests/faults/test_kills.py",
+    "tests/faults/",
+    "tests/browser/",
+    "tests/test_embedded.py",
+    "tests/console/",
 )
 
 
@@ -76,8 +90,20 @@ def pytest_configure(config: pytest.Config) -> None:
     places = [os.path.relpath(path, config.rootpath) for path in asked if path.exists()]
     if not places or not all(place.startswith(WITHOUT_DJANGO) for place in places):
         import django
+        from django.conf import settings
 
         django.setup()
+        settings.WHITENOISE_AUTOREFRESH = True  # else each new client looks through every static file
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first. In several processes (`pytest -n`) a file, or a group of tests, is one's own."""
+    items.sort(key=lambda item: next((i for i, place in enumerate(FIRST) if item.nodeid.startswith(place)), len(FIRST)))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        for item in items:
+            if item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -108,6 +134,17 @@ def data_folder() -> Iterator[Path]:
     parent.chmod(0o711)
     yield parent / "data"
     shutil.rmtree(parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def demonstration() -> Iterator[Stack]:
+    """A whole Rollcall, running and seeded, for tests that leave it as they found it; they are of one xdist_group."""
+    from story.stack import Stack
+
+    running = Stack(Path())
+    running.start_own(fast=True)
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="session")

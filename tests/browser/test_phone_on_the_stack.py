@@ -4,48 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from playwright.async_api import BrowserContext
 
-from story.stack import Stack, answers
+from story.stack import Stack
 from tests.browser.chromium import executable, launched
 from tests.browser.python_phone import python_phone
 from tests.browser.web_phone import WebPhone
 
-pytestmark = [pytest.mark.browser, pytest.mark.stack]
+pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.xdist_group("demonstration")]
 
 FEATURE = "voice-calls"
 ALICE_TONE, BOB_TONE = 500, 900
 NUMBERS = itertools.count(7000)
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    """A demonstration that is running and seeded, with a window open."""
+@pytest.fixture
+def stack(demonstration: Stack) -> Stack:
+    """A demonstration with a window open."""
     executable()
-    kept = {name: os.environ.pop(name, None) for name in ("DATABASE_URL", "REDIS_URL", "ROLLCALL_SECRET")}
-    running = Stack(Path())
-    try:
-        running.start_own(fast=True)
-        wait_for_console(running)
-        open_window(running)
-        yield running
-    finally:
-        running.close()
-        os.environ.update({name: value for name, value in kept.items() if value is not None})
-
-
-def wait_for_console(stack: Stack) -> None:
-    """The phones' address answers first; the operators' one follows."""
-    end = time.monotonic() + 60
-    while not answers(stack.console):
-        assert time.monotonic() < end, f"{stack.console} does not answer"
-        time.sleep(0.3)
+    open_window(demonstration)
+    return demonstration
 
 
 def open_window(stack: Stack) -> None:

@@ -23,7 +23,7 @@ from story.rest import Refused, wait_until
 from story.stack import Stack
 from tests.faults.stacks import ROOT
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("demonstration")]
 
 AGAIN_SECONDS = 30
 FEATURE = "voice-calls"
@@ -51,6 +51,13 @@ class Stage:
         return start(self.stack, self.folder / f"callee-{self.callees}", number), number
 
     def kill(self, process: str) -> None:
+        """As soon as it runs: the kill before this one may still be felt."""
+        pid = wait_until(process, 20, lambda: self.pid(process))
+        assert pid, f"{process} did not come back"
+        os.kill(pid, signal.SIGKILL)
+
+    def pid(self, process: str) -> int:
+        """0 while it is being started again."""
         listed = subprocess.run(
             [sys.executable, "manage.py", "processes", "list", "--json"],
             env={**os.environ, "ROLLCALL_DATA": str(self.stack.data)},
@@ -61,7 +68,7 @@ class Stage:
         )
         rows = json.loads(listed.stdout)
         rows = rows["processes"] if isinstance(rows, dict) else rows
-        os.kill(next(int(row["pid"]) for row in rows if row["name"] == process), signal.SIGKILL)
+        return next(int(row["pid"] or 0) for row in rows if row["name"] == process)
 
     def ask(self, query: str) -> tuple[int, ...]:
         """One row of the stack's database."""
@@ -99,14 +106,12 @@ def start(stack: Stack, folder: Path, number: str) -> Phone:
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    stack = Stack(Path())
-    stack.start_own(fast=True)
+def stage(demonstration: Stack) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory() as folder:
         block = secrets.randbelow(90_000) + 10_000
-        caller = start(stack, Path(folder) / "caller", f"+49157{block}000")
-        stage = Stage(stack, Path(folder), caller, block)
-        rest = stack.operator
+        caller = start(demonstration, Path(folder) / "caller", f"+49157{block}000")
+        stage = Stage(demonstration, Path(folder), caller, block)
+        rest = demonstration.operator
         window = {"feature": FEATURE, "name": "Kills", "quota": 100, "places": 200, "open": True, "reason": "Test."}
         rest.post("windows", window)
         rest.post("grants", {"feature": FEATURE, "subscribers": [f"+49157{block}000"], "reason": "Test."})
@@ -114,7 +119,6 @@ def stage() -> Iterator[Stage]:
         wait_until("allowance", 60, lambda: rest.get("areas/DE")["state"] == "ramp")
         yield stage
         caller.close()
-    stack.close()
 
 
 @pytest.mark.parametrize("moment", ["ringing", "answering"])

@@ -88,7 +88,8 @@ BREAKS = {
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
+def another() -> Iterator[Stack]:
+    """A demonstration that may be broken."""
     stack = Stack(Path())
     stack.start_own(fast=True)
     yield stack
@@ -119,9 +120,10 @@ def database(stack: Stack) -> psycopg.Connection:
 
 
 @pytest.mark.stack
+@pytest.mark.xdist_group("demonstration")
 @pytest.mark.parametrize("run", ["first", "second"])
-def test_story__twice_in_a_row_on_one_stack__holds_in_every_statement(stack: Stack, run: str) -> None:
-    code, rows = play(stack)
+def test_story__twice_in_a_row_on_one_stack__holds_in_every_statement(demonstration: Stack, run: str) -> None:
+    code, rows = play(demonstration)
 
     assert {id: row["observed"] for id, row in rows.items()} == {id: row["expected"] for id, row in rows.items()}
     assert list(rows) == list(STATEMENTS)
@@ -131,12 +133,12 @@ def test_story__twice_in_a_row_on_one_stack__holds_in_every_statement(stack: Sta
 
 @pytest.mark.stack
 @pytest.mark.parametrize("broken", BREAKS)
-def test_story__with_one_thing_broken__fails_at_that_statement(stack: Stack, broken: str) -> None:
+def test_story__with_one_thing_broken__fails_at_that_statement(another: Stack, broken: str) -> None:
     sabotage, repair, statement = BREAKS[broken]
-    with database(stack) as connection:
+    with database(another) as connection:
         connection.execute(sabotage)
         try:
-            code, rows = play(stack)
+            code, rows = play(another)
         finally:
             connection.execute(repair)
 
@@ -145,8 +147,8 @@ def test_story__with_one_thing_broken__fails_at_that_statement(stack: Stack, bro
 
 
 @pytest.mark.stack
-def test_story__with_sound_looped_back__fails_at_what_alice_hears(stack: Stack) -> None:
-    code, rows = play(stack, "--phone", f"{sys.executable} {ROOT / 'tests/story/looping_phone.py'}")
+def test_story__with_sound_looped_back__fails_at_what_alice_hears(another: Stack) -> None:
+    code, rows = play(another, "--phone", f"{sys.executable} {ROOT / 'tests/story/looping_phone.py'}")
 
     assert first_failure(rows) == "2.alice_hears_bob"
     assert code == 1
