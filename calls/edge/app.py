@@ -22,7 +22,7 @@ from rollout.desk import Counter
 from rollout.streams import Streams
 
 from .edge import Edge
-from .errors import BodyTooLarge, MethodNotAllowed
+from .errors import BodyTooLarge, MethodNotAllowed, UnreadEncoding
 from .rest import as_problem
 from .store import StoreAway
 
@@ -34,6 +34,8 @@ log = structlog.get_logger("edge")
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every refusal becomes problem details here, and nowhere else."""
     try:
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise UnreadEncoding("Send the body as it is, without the header Content-Encoding.")
         return await handler(request)
     except Refusal as refusal:
         return as_problem(orjson.dumps(refusal.as_problem()))
@@ -77,6 +79,17 @@ def build(edge: Edge) -> web.Application:
     return app
 
 
+def runner_of(edge: Edge, *, shutdown_timeout: float = 2) -> web.AppRunner:
+    """Runs the application. Bodies are never unpacked: a small one could hold the event loop for long."""
+    return web.AppRunner(
+        build(edge),
+        access_log=None,
+        shutdown_timeout=shutdown_timeout,
+        handler_cancellation=False,
+        auto_decompress=False,
+    )
+
+
 async def serve(edge: Edge) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     env = edge.env
@@ -84,7 +97,7 @@ async def serve(edge: Edge) -> int:
     loop = asyncio.get_running_loop()
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, done.set)
-    runner = web.AppRunner(build(edge), access_log=None, shutdown_timeout=2, handler_cancellation=False)
+    runner = runner_of(edge)
     await runner.setup()
     try:
         await web.TCPSite(runner, env.host, env.port, backlog=2048).start()

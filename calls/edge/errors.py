@@ -96,6 +96,12 @@ class BodyTooLarge(Refusal):
     title = "The request is too large"
 
 
+class UnreadEncoding(Refusal):
+    code = "unsupported_media_type"
+    status = 415
+    title = "The request has a form that we don't read"
+
+
 class MethodNotAllowed(Refusal):
     code = "method_not_allowed"
     status = 405

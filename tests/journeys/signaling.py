@@ -19,7 +19,7 @@ from django.db import connections
 from django.utils import timezone
 from nacl.signing import SigningKey
 
-from calls.edge.app import build
+from calls.edge.app import runner_of
 from calls.edge.edge import Edge
 from calls.rules import devices
 from calls.rules.blob import b64
@@ -112,7 +112,7 @@ async def running_edge(stage: Stage, **knobs: str) -> AsyncIterator[Edge]:
         "ROLLCALL_DATA": str(stage.folder / secrets.token_hex(4)), **knobs,
     }  # fmt: skip
     edge = Edge(env.load(values))
-    runner = web.AppRunner(build(edge), access_log=None, shutdown_timeout=1)
+    runner = runner_of(edge, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:

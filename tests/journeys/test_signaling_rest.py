@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import unused_port
@@ -138,8 +140,8 @@ async def test_request__that_can_t_be_served__is_problem_details(
     [
         ("GET /phone/%00.js", b"", b"", 404),
         ("GET /phone/" + "a" * 300 + ".js", b"", b"", 404),
-        ("POST /v1/calls/prepare", b"Content-Encoding: gzip\r\n", b"no gzip", 400),
-        ("POST /v1/registration", b"Content-Encoding: gzip\r\n", b"no gzip", 400),
+        ("POST /v1/calls/prepare", b"Content-Encoding: gzip\r\n", b"no gzip", 415),
+        ("POST /v1/registration", b"Content-Encoding: gzip\r\n", gzip.compress(b"{}"), 415),
         (f"POST /v1/calls/{UNKNOWN}/ringing", b"Idempotency-Key: \xff\r\n", b"{}", 400),
     ],
 )
@@ -154,6 +156,23 @@ async def test_request__of_bytes_that_make_no_sense__is_the_sender_s_fault(
         writer.close()
 
     assert answered.split()[1] == str(status).encode()
+
+
+async def test_packed_body__is_refused_without_unpacking_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = gzip.compress(b" " * 40_000_000)
+    head = f"POST /v1/calls HTTP/1.1\r\nHost: phones\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n"
+    unpacked: list[bytes] = []
+    monkeypatch.setattr("aiohttp.http_parser.DeflateBuffer.feed_data", lambda self, data, *_: unpacked.append(data))
+    async with running_edge(stage) as edge:
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.env.port)
+        writer.write(head.encode() + bomb)
+        answered = await reader.readuntil(b"\r\n\r\n")
+        problem = orjson.loads(await reader.read(4096))
+        writer.close()
+
+    assert unpacked == []
+    assert answered.split()[1] == b"415"
+    assert (problem["code"], "Content-Encoding" in problem["detail"]) == ("unsupported_media_type", True)
 
 
 async def test_bearer__that_is_missing_or_forged__is_not_let_in(stage: Stage) -> None:
