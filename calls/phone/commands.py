@@ -18,7 +18,7 @@ One JSON object per line comes out: `event`, `at` (epoch milliseconds of this ma
 
     registered {phone, subscriber, device} · code_needed {expires_in} · connected_socket {resumed}
     disconnected_socket {close_code} · waiting_for_server {code, detail} · socket_stopped {code, detail}
-    ready {…as status}
+    ready {…as status} · clock_wrong {ahead_seconds, words}
     Caller: calling {to} · routing {call, peer} · ringing {call, device} · accepted {call, device}
     Callee: ring {call, peer, from, subscriber, media, activates, words?} · answering {call} · accepted {call}
     Both:   media {call, set_up_ms, tone?}   confirmed from phone to phone; sound is sent and recorded from here on

@@ -14,12 +14,17 @@ from calls.phone.call import SETUP_SECONDS, Call, Desk, Ending, Peer, State
 from calls.phone.identity import Identity
 from calls.phone.leg import SecurityError, Wish
 from calls.phone.outgoing import believe, fresh_pair
-from calls.rules.blob import LIFETIME_SECONDS, BadBlob, End, Role, b64, pad, prologue, unb64, unpad
+from calls.phone.report import now_ms
+from calls.rules.blob import LIFETIME_SECONDS, BadBlob, End, Role, b64, is_fresh, pad, prologue, unb64, unpad
 from calls.rules.devices import BadDeviceList
 from calls.rules.noise_ik import BadHandshake, Responding, read_message_1, write_message_2
 from calls.rules.sdp import Setup, parse
 
 ACTIVATES = "Answering turns calling on for you."
+
+
+class NotFresh(Exception):
+    """The ring is genuine, but it was sealed too long ago: it was held back, sent again, or a clock is wrong."""
 
 
 class Answering(StrEnum):
@@ -41,12 +46,17 @@ class Policy:
 
 
 async def take(desk: Desk, ring: Mapping[str, Any], policy: Policy) -> Ending | None:
-    """Ring and see the call through. None where it never rang: the caller couldn't be believed."""
+    """Ring and see the call through. None where it never rang: the caller couldn't be believed, or the call is old."""
     call = Call(desk, Role.RESPONDER, policy.wish)
     call.id, call.state = str(ring["call"]), State.RINGING
     call.ticket = ring.get("ticket")
     try:
         responding = _believe_ring(call, ring)
+    except NotFresh:
+        assert call.peer is not None
+        words = f"You missed a call from {call.peer.name}: it came too late, or one of the two phones' clocks is wrong."
+        desk.reporter.say("missed", words, call=call.id, peer=call.peer.phone, media=ring.get("media"))
+        return None
     except (SecurityError, BadHandshake, BadBlob, BadDeviceList, KeyError, TypeError) as error:
         problem = {"code": "security_error", "detail": f"A call was refused unheard: {error}"}
         desk.reporter.refused(problem, op="ring", call=call.id)
@@ -83,8 +93,11 @@ def _believe_ring(call: Call, ring: Mapping[str, Any]) -> Responding:
     payload, responding = _read(identity, call.id, theirs, ring)
     if responding.remote_static != keys.x25519:
         raise SecurityError("The call is sealed with a key that isn't in the caller's device list.")
-    if unpad(payload).get("media") != ring.get("media"):
+    sealed = unpad(payload)
+    if sealed.get("media") != ring.get("media"):
         raise SecurityError("The call was sealed for another kind of media.")
+    if not is_fresh(sealed.get("at"), now_ms()):
+        raise NotFresh
     return responding
 
 
@@ -112,7 +125,7 @@ async def _flow(call: Call, ring: Mapping[str, Any], responding: Responding, pol
     call.say("ring", sentence, media=ring.get("media"), **fields)
     await call.desk.line.request("ringing", call=call.id)
     await _until_answered(call, peer, policy)
-    call.state, call.began_at = State.CONNECTING, time.time_ns() // 1_000_000
+    call.state, call.began_at = State.CONNECTING, now_ms()
     call.media = call.desk.make_media(call.wish, list(ring.get("ice_servers") or []))
     offer = await call.media.offer()
     message, call.secret = write_message_2(responding, fresh_pair(), pad(offer.as_json()))

@@ -11,6 +11,7 @@ from typing import Any
 from calls.phone.account import Refused
 from calls.phone.call import SETUP_SECONDS, Call, Desk, Ending, Peer, State
 from calls.phone.leg import SecurityError, Wish
+from calls.phone.report import now_ms
 from calls.rules.blob import LIFETIME_SECONDS, End, Role, b64, pad, prologue, unb64, unpad
 from calls.rules.contacts import plain_number, words_of
 from calls.rules.devices import Standing, verify
@@ -119,7 +120,7 @@ def _first_messages(call: Call, devices: list[str]) -> dict[str, tuple[bytes, In
     """One sealed first message per device that the account has signed; others are left out."""
     assert call.peer is not None
     identity, listed = call.desk.identity, call.peer.listed
-    payload = pad({"media": MEDIA, "caps": ["opus"]})
+    payload = pad({"media": MEDIA, "caps": ["opus"], "at": now_ms()})
     messages: dict[str, tuple[bytes, Initiated]] = {}
     for device in devices:
         keys = listed.device(device)

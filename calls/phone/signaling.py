@@ -13,11 +13,12 @@ from typing import Any, Protocol
 import aiohttp
 
 from calls.phone.account import Account, Refused
-from calls.phone.report import Reporter
+from calls.phone.report import Reporter, now_ms
 
 ANSWER_SECONDS = 15.0
 WELCOME_SECONDS = 10.0
 RETRY_SECONDS = (0.5, 1.5)
+CLOCK_SECONDS = 20  # how far a clock may be off before people should know
 SETTLED_SECONDS = 5.0
 BACKOFF_FIRST, BACKOFF_MOST = 0.25, 15.0
 CLOSE_TOKEN, CLOSE_REPLACED = 4401, 4409
@@ -188,8 +189,18 @@ class Signaling:
         self.online.set()
         resumed = bool(frame.get("resumed"))
         self.reporter.say("connected_socket", "Connected to the server.", resumed=resumed)
+        self._compare_clocks(frame.get("server_time"))
         for waiting, _ in list(self._pending.values()):
             await socket.send_str(waiting)
+
+    def _compare_clocks(self, server_time: object) -> None:
+        """Tell where this phone's clock is so far off that calls between right clocks would look old."""
+        ahead = (now_ms() - server_time) // 1000 if isinstance(server_time, int) else 0
+        if abs(ahead) > CLOCK_SECONDS:
+            words = (
+                f"This phone's clock is {abs(ahead)} s {'fast' if ahead > 0 else 'slow'}: set it, or calls don't ring."
+            )
+            self.reporter.say("clock_wrong", words, ahead_seconds=ahead, words=words)
 
     async def _closed(self, code: int | None) -> None:
         if code == CLOSE_REPLACED:

@@ -8,9 +8,10 @@
 - A transport blob is an 8-byte big-endian counter and the ciphertext. A retry resends identical bytes, and `Counters`
   tells a repeated message from a new one.
 
-Payloads: message 1 (in the invite) `{"media":"audio","caps":["opus"]}`; message 2 (in the accept) the offer's session
-fields themselves; transport messages `{"t":"answer","session":{…fields…}}`, `{"t":"cand","cands":[…]}` (optional) and,
-for calls without media only, `{"t":"confirm","confirm":"…"}`. Inside the data channel: `{"confirm":"…"}`.
+Payloads: message 1 (in the invite) `{"media":"audio","caps":["opus"],"at":ms}`, by the caller's clock; message 2 (in
+the accept) the offer's session fields themselves; transport messages `{"t":"answer","session":{…fields…}}`,
+`{"t":"cand","cands":[…]}` (optional) and, for calls without media only, `{"t":"confirm","confirm":"…"}`. Inside the
+data channel: `{"confirm":"…"}`.
 """
 
 from __future__ import annotations
@@ -121,6 +122,17 @@ def prologue(call: str, *, caller: End, callee: End, media: str, lifetime: int =
             "lifetime": lifetime,
         }
     )
+
+
+def is_fresh(sealed_at: object, now: int) -> bool:
+    """Whether a first message was sealed within a handshake's lifetime of `now`, before or after (ms since the epoch).
+
+    Both times are phones' own, so no server can stretch them; clocks may differ by the lifetime. Raises `BadBlob` where
+    the message names no time.
+    """
+    if not isinstance(sealed_at, int) or isinstance(sealed_at, bool):
+        raise BadBlob("A first message must say when it was sealed.")
+    return abs(now - sealed_at) <= LIFETIME_SECONDS * 1000
 
 
 def seal_transport(session: Session, counter: int, payload: Mapping[str, Any]) -> bytes:

@@ -141,6 +141,10 @@ def _sealed() -> list[str]:
         "before, or a key with another number, is a changed key: people are told, nothing is answered by itself, and",
         "somebody whose safety number was compared is called or answered only after the user agrees.",
         "",
+        "The first message says, sealed, when it was made. A ring whose message is further away from the phone's own",
+        f"clock than {LIFETIME_SECONDS} s is a missed call, whatever `age_ms` says: it was held back or sent again.",
+        "The `server_time` of `welcome` lets a phone warn of a clock that is far off.",
+        "",
     ]
 
 

@@ -6,6 +6,7 @@ import { NoiseError } from "./noise.js";
 
 const SIZES = [256, 512, 1024, 2048, 4096];
 const COUNTER_LENGTH = 8;
+export const LIFETIME_S = 60;
 
 /** Two bytes of length (big-endian), the JSON, zeros up to the least of the sizes that holds it all. */
 export function pad(value) {
@@ -35,6 +36,15 @@ export function unpad(padded) {
  *  The numbers are as each end knows them: a server that lies about one breaks the handshake. */
 export function prologue({ call, caller, callee, media, lifetime }) {
   return canonicalJson({ v: 2, call, caller, callee, media, lifetime });
+}
+
+/**
+ * Whether a first message was sealed within a handshake's lifetime of `now`, before or after (ms). Both times are phones' own,
+ * so no server can stretch them; clocks may differ by the lifetime.
+ */
+export function isFresh(sealedAt, now) {
+  if (!Number.isInteger(sealedAt)) throw new NoiseError("A first message must say when it was sealed.");
+  return Math.abs(now - sealedAt) <= LIFETIME_S * 1000;
 }
 
 /** What `role` ("i" called, "r" answered) says inside DTLS: both ends of the media are both ends of the handshake. */

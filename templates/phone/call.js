@@ -14,10 +14,8 @@ import { Problem } from "./problem.js";
 import { BadSession } from "./sdp.js";
 
 export const MEDIA = "audio";
-export const LIFETIME_S = 60;
 const SETUP_MS = 30_000;
 const ALIVE_MS = 30_000;
-export const FIRST_PAYLOAD = { media: MEDIA, caps: ["opus"] };
 
 /** The other side can't be believed: the call ends, and the server learns `security_error` and no more. */
 export class Untrusted extends Error {}

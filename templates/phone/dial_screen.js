@@ -1,7 +1,7 @@
 // The calm screen: who I am, whom to call, what calling offers me, who called.
 
 import { h, icon, setText } from "./dom.js";
-import { agoWords, duration, phoneOf, phoneWords, shortEnding } from "./words.js";
+import { agoWords, clockWords, duration, phoneOf, phoneWords, shortEnding } from "./words.js";
 
 const SHOWN_CALLS = 8;
 
@@ -63,6 +63,7 @@ function updateOffer(element, phone, button) {
   const [state, title, words] = offerWords(phone);
   const lines = [title, words];
   if (state === "on" && phone.calling.invites) lines.push(phone.calling.invites);
+  lines.push(clockWords(phone.signaling?.clockAhead ?? 0));
   button.classList.toggle("unsure", state === "off");
   button.disabled = phone.connection !== "online";
   const said = lines.filter(Boolean).join("\n");

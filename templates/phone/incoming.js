@@ -1,6 +1,6 @@
 // A call that comes in: believe the caller, ring, wait for the user, and only then say anything about where we are.
 
-import { pad, prologue, unpad } from "./blob.js";
+import { isFresh, pad, prologue, unpad } from "./blob.js";
 import { fromB64, toB64 } from "./bytes.js";
 import { Call, MEDIA, Untrusted } from "./call.js";
 import { Source } from "./media.js";
@@ -26,7 +26,9 @@ export class IncomingCall extends Call {
     const sealed = { call: this.id, caller: this.end(from.device), media, lifetime };
     const first = await this.#read(fromB64(blob), sealed);
     if (toB64(first.remoteStatic) !== keys.x25519) throw new Untrusted("The caller's key isn't his device's.");
-    if (unpad(first.payload).media !== media) throw new Untrusted("The call asks for other media than it says.");
+    const said = unpad(first.payload);
+    if (said.media !== media) throw new Untrusted("The call asks for other media than it says.");
+    this.fresh = isFresh(said.at, Date.now());
   }
 
   /** Reads a first message to this phone's number, or to its account where no number was dialled. */

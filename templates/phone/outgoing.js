@@ -1,8 +1,8 @@
 // A call that this phone's user places: prepare, seal one first message for each device, invite, answer the answerer's offer.
 
-import { pad, prologue, unpad } from "./blob.js";
+import { LIFETIME_S, pad, prologue, unpad } from "./blob.js";
 import { fromB64, toB64 } from "./bytes.js";
-import { Call, FIRST_PAYLOAD, LIFETIME_S, MEDIA, Untrusted } from "./call.js";
+import { Call, MEDIA, Untrusted } from "./call.js";
 import { Source } from "./media.js";
 import { Initiator } from "./noise.js";
 import { Problem, readOtherwise } from "./problem.js";
@@ -54,6 +54,7 @@ export class OutgoingCall extends Call {
   /** Message 1 for every device that the signed list holds; a device that it doesn't hold is never called. */
   async #begin(devices) {
     const blobs = {};
+    const payload = pad({ media: MEDIA, caps: ["opus"], at: Date.now() });
     for (const device of devices) {
       const keys = this.list.devices.get(device);
       if (!keys) continue;
@@ -66,7 +67,7 @@ export class OutgoingCall extends Call {
       });
       const own = this.identity.keys.exchange;
       const handshake = await Initiator.begin({ prologue: bound, own, remoteStatic: fromB64(keys.x25519) });
-      blobs[device] = toB64(await handshake.writeFirst(pad(FIRST_PAYLOAD)));
+      blobs[device] = toB64(await handshake.writeFirst(payload));
       this.#handshakes.set(device, handshake);
     }
     if (this.#handshakes.size === 0) throw new Untrusted("No device of the list can be called.");

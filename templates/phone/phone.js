@@ -159,8 +159,7 @@ export class Phone {
         if (this.heldRing?.call === event.call) this.heldRing = null;
         return mine?.finish({ reason: event.reason, cause: event.cause, words: event.words });
       case "missed":
-        await this.recents.keepMissed(event);
-        return this.changed();
+        return this.#missed(event);
       case "grant":
         return this.#grant(event);
       case "features":
@@ -203,6 +202,10 @@ export class Phone {
 
   async #sayBusy(event) {
     await this.signaling.request("busy", { call: event.call }).catch(() => {});
+    await this.#missed(event);
+  }
+
+  async #missed(event) {
     await this.recents.keepMissed(event);
     this.changed();
   }
@@ -222,6 +225,7 @@ export class Phone {
       await this.signaling.request("decline", { call: event.call }).catch(() => {});
       return;
     }
+    if (!call.fresh) return this.#missed(event); // held back or sent again: nobody waits at the other end
     this.call = call;
     this.granted = null;
     await call.ringing();

@@ -25,6 +25,7 @@ export class Signaling {
   #session = null;
   #events = Promise.resolve();
   #welcomed = false;
+  clockAhead = 0; // seconds by which this machine's clock was ahead of the server's at the last welcome
 
   constructor({ store, device, token, on }) {
     this.store = store;
@@ -125,7 +126,7 @@ export class Signaling {
     }
   }
 
-  #welcome({ session, epoch }) {
+  #welcome({ session, epoch, server_time: serverTime }) {
     this.#session = session;
     this.bye = null;
     if (epoch !== this.mark.epoch) this.mark = { epoch, seq: 0 };
@@ -134,6 +135,7 @@ export class Signaling {
       this.#attempt = 0;
     }, SETTLED_MS);
     for (const { frame } of this.#pending.values()) this.#socket.send(frame);
+    this.clockAhead = Number.isInteger(serverTime) ? Math.round((Date.now() - serverTime) / 1000) : 0;
     this.on.state("online");
   }
 

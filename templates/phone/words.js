@@ -2,6 +2,8 @@
 
 import { changeWords } from "./contacts.js";
 
+const CLOCK_S = 20;
+
 const OUTCOMES = {
   depth: "You were invited yourself a short while ago, and for now only those who had calling before may invite others.",
   window_closed: "Inviting by call is closed at the moment. People who have calling already can be called as always.",
@@ -101,6 +103,12 @@ export function whenWords(at, now) {
   const date = new Date(at);
   const clock = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   return seconds < 12 * 3600 ? `at ${clock}` : `on ${date.toLocaleDateString([], { day: "numeric", month: "long" })} at ${clock}`;
+}
+
+/** A clock that is far off makes calls look old, and then they don't ring; "" where it is right enough. */
+export function clockWords(aheadSeconds) {
+  if (Math.abs(aheadSeconds) <= CLOCK_S) return "";
+  return `This device's clock is ${Math.abs(aheadSeconds)} seconds ${aheadSeconds > 0 ? "fast" : "slow"}: set it, or calls don't ring here.`;
 }
 
 export function agoWords(at, now) {

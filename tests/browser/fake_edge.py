@@ -42,6 +42,8 @@ class FakeEdge:
         self.refreshes: list[str] = []
         self.renewals = 0
         self.tamper_relays = False
+        self.clock_ahead_ms = 0
+        self.holds_rings: list[tuple[Person, dict[str, Any]]] | None = None  # rings go here instead of to their phone
         self.reads: dict[str, str] = {}  # a number that was written: as which the edge reads it
         self.answers_for: dict[str, str] = {}  # a number: the number of who is shown in its place
         self.rings_as: dict[str, str] = {}  # a caller's number: the number that the callee is told
@@ -118,7 +120,15 @@ class FakeEdge:
         hello = json.loads((await socket.receive()).data)
         person = self.person(hello["token"])
         person.socket = socket
-        await socket.send_json({"k": "welcome", "session": "s", "epoch": "one", "resumed": False})
+        await socket.send_json(
+            {
+                "k": "welcome",
+                "session": "s",
+                "epoch": "one",
+                "resumed": False,
+                "server_time": int(time.time() * 1000) + self.clock_ahead_ms,
+            }
+        )
         after = hello["last_seq"] if hello["epoch"] == "one" else 0
         for event in person.inbox[after:]:
             await socket.send_json(event)
@@ -141,6 +151,9 @@ class FakeEdge:
         await person.socket.send_json({"k": "res", "id": frame["id"], **said})
 
     async def tell(self, person: Person, event: str, **body: Any) -> None:
+        if event == "ring" and self.holds_rings is not None:
+            self.holds_rings.append((person, body))
+            return
         frame = {"k": "ev", "seq": len(person.inbox) + 1, "t": event, "age_ms": 0, **body}
         person.inbox.append(frame)
         if person.socket is not None and not person.socket.closed:

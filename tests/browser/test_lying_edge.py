@@ -116,6 +116,31 @@ async def test_dialled_number__led_to_somebody_elses_phone__never_rings_there(sc
     assert await mallory.knows("state") == "idle"
 
 
+@pytest.mark.parametrize("later", [75_000, 25 * 3_600_000])
+async def test_ring__held_back_or_sent_again__is_a_missed_call_and_never_rings(scene: Scene, later: int) -> None:
+    alice, bob = await scene.alice_and_bob()
+    scene.edge.holds_rings = []
+    await alice.call(BOB)
+    await alice.until("state", "reaching")
+    [(person, ring)], scene.edge.holds_rings = scene.edge.holds_rings, None
+    await bob.page.evaluate("later => { const now = Date.now; Date.now = () => now() + later; }", later)
+
+    await scene.edge.tell(person, "ring", **ring)
+
+    await bob.page.get_by_text("Missed").wait_for()
+    assert await bob.knows("state") == "idle"
+    assert (BOB, "ringing") not in scene.edge.seen
+
+
+async def test_clock__far_from_the_servers__is_told_before_calls_are_missed(scene: Scene) -> None:
+    scene.edge.clock_ahead_ms = 90_000
+
+    alice = await scene.phone("alice", ALICE, 440)
+
+    assert "clock is" in await alice.words()
+    assert "seconds slow: set it" in await alice.words()
+
+
 async def test_dialled_number__that_the_edge_reads_otherwise__is_for_the_person_to_decide(scene: Scene) -> None:
     alice, _ = await scene.alice_and_bob()
     scene.edge.reads[BOB] = MALLORY

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from calls.phone.report import now_ms
 from calls.rules.blob import unb64
 from calls.rules.devices import check_successor, verify
 
@@ -36,6 +37,7 @@ class Arbiter:
         self.refreshes = 0
         self.epoch = "e1"
         self.answers_for: dict[str, str] = {}  # a number: the number of who is shown in its place
+        self.server_time = 0  # another than the true one
         self.reads: dict[str, str] = {}  # a number that was dialled: as which the arbiter reads it
         self.rings_as: dict[str, str] = {}  # a caller's number: the number that the callee is told
         self.answers: dict[tuple[str, str], dict[str, Any]] = {}
@@ -137,7 +139,15 @@ class Arbiter:
         device = hello["device"]
         self.sockets[device] = socket
         last = hello["last_seq"] if hello.get("epoch", self.epoch) == self.epoch else 0
-        await socket.send_json({"k": "welcome", "session": "s", "epoch": self.epoch, "resumed": "resume" in hello})
+        await socket.send_json(
+            {
+                "k": "welcome",
+                "session": "s",
+                "epoch": self.epoch,
+                "resumed": "resume" in hello,
+                "server_time": self.server_time or now_ms(),
+            }
+        )
         for event in self.inboxes.get(device, []):
             if event["seq"] > last:
                 await socket.send_json(event)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from dataclasses import replace
 
 import pytest
 
@@ -10,8 +12,12 @@ from calls.phone.call import Ending
 from calls.phone.incoming import Answering, Policy
 from calls.phone.leg import Wish
 from calls.phone.phone import Phone
+from calls.phone.report import now_ms
+from calls.rules.blob import b64
+from calls.rules.devices import sign
 from tests.phone.arbiter import Arbiter
 from tests.phone.conftest import NUMBERS, OpenPhone
+from tests.phone.test_calls import ops
 
 AUTO = Policy(Answering.AUTO)
 
@@ -153,6 +159,54 @@ async def test_prepare__for_another_number_than_was_dialled__is_refused_in_words
 
     assert (ending.reason, ending.cause) == ("refused", "read_otherwise")
     assert "+49152" in ending.words
+
+
+@pytest.mark.parametrize("seconds", [75, 25 * 3600])
+async def test_ring__held_back_or_sent_again__is_a_missed_call_and_never_rings(
+    phones: OpenPhone, arbiter: Arbiter, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    alice, bob = await phones("alice"), await phones("bob")
+    bob.policy = AUTO
+    monkeypatch.setattr("calls.phone.outgoing.now_ms", lambda: now_ms() - seconds * 1000)  # sealed then, rings now
+    placing = asyncio.create_task(call(alice, "bob"))
+
+    missed = await bob.heard.wait("missed")
+
+    assert missed["peer"] == NUMBERS["alice"]
+    assert "ring" not in bob.heard.names()
+    assert ops(arbiter, bob) == []
+    placing.cancel()
+
+
+@pytest.mark.parametrize("agreed", [False, True])
+async def test_list__forged_under_the_contacts_own_account__leaves_the_true_one_as_good_as_before(
+    phones: OpenPhone, arbiter: Arbiter, agreed: bool
+) -> None:
+    alice, bob, carol = await alice_knows_bob(phones, compared=True)
+    true_list = arbiter.people[NUMBERS["bob"]]["list"]
+    forged = replace(carol.identity.own_list, subscriber=bob.identity.subscriber, epoch=99, previous=b"\1" * 32)
+    signature = sign(forged.as_bytes(), carol.identity.keys.account)
+    arbiter.people[NUMBERS["bob"]]["list"] = {"list": b64(forged.as_bytes()), "signature": b64(signature)}
+
+    assert (await call(alice, "bob")).reason == "security_error"
+    if agreed:
+        assert alice.identity.trust(NUMBERS["bob"])
+        with contextlib.suppress(TimeoutError):  # the forged device isn't bob's: nobody can answer
+            await asyncio.wait_for(call(alice, "bob"), 1)
+    arbiter.people[NUMBERS["bob"]]["list"] = true_list
+
+    assert (await call(alice, "bob")).reason == "hangup"
+    assert alice.identity.contact(NUMBERS["bob"]).verified
+
+
+async def test_clock__far_from_the_servers__says_so(phones: OpenPhone, arbiter: Arbiter) -> None:
+    arbiter.server_time = now_ms() + 90_000
+
+    alice = await phones("alice")
+
+    wrong = await alice.heard.wait("clock_wrong")
+    assert -92 <= wrong["ahead_seconds"] <= -88
+    assert "set it" in wrong["words"]
 
 
 async def test_contacts__survive_the_phones_restart_with_what_was_agreed(phones: OpenPhone, arbiter: Arbiter) -> None:

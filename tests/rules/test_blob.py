@@ -18,6 +18,7 @@ from calls.rules.blob import (
     b64,
     canonical,
     confirmation,
+    is_fresh,
     open_transport,
     pad,
     prologue,
@@ -27,6 +28,7 @@ from calls.rules.blob import (
 )
 from calls.rules.noise_ik import BadHandshake, Session
 
+NOW = 1_800_000_000_000
 CALLER = End("018f2f6e-0000-7000-8000-00000000000a", "11111111-1111-4111-8111-111111111111", 1, b"\1" * 32, "+491")
 CALLEE = End("018f2f6e-0000-7000-8000-00000000000b", "22222222-2222-4222-8222-222222222222", 3, b"\2" * 32, None)
 
@@ -99,6 +101,22 @@ def test_prologue__of_a_call__is_pinned() -> None:
     }
     assert prologue("c", caller=CALLEE, callee=CALLER, media="audio") != body
     assert prologue("c", caller=replace(CALLER, phone="+492"), callee=CALLEE, media="audio") != body
+
+
+@pytest.mark.parametrize("sealed_ago", [-60_000, 0, 45_000, 60_000])
+def test_fresh__sealed_within_a_minute_of_this_clock__is_fresh(sealed_ago: int) -> None:
+    assert is_fresh(NOW - sealed_ago, NOW)
+
+
+@pytest.mark.parametrize("sealed_ago", [-60_001, 60_001, 75_000, 25 * 3_600_000])
+def test_fresh__held_back_or_sent_again__is_not(sealed_ago: int) -> None:
+    assert not is_fresh(NOW - sealed_ago, NOW)
+
+
+@pytest.mark.parametrize("sealed_at", [None, True, "1800000000000", 1.8e12])
+def test_fresh__without_a_time__is_refused(sealed_at: object) -> None:
+    with pytest.raises(BadBlob):
+        is_fresh(sealed_at, NOW)
 
 
 def test_transport__counter_and_payload__arrive() -> None:
