@@ -47,10 +47,11 @@ def fill() -> tuple[list[str], str]:
 
     from controlplane.accounts.actions.keys import create_key
     from controlplane.audit.record import Actor
+    from controlplane.audit.rules.verbs import Right
     from rollout.actions import rulesets
     from rollout.models import Feature
 
-    actor, now = Actor.operator("benchmark"), timezone.now()
+    actor, now = Actor.operator("benchmark", Right), timezone.now()
     Feature.objects.bulk_create(_row(feature(flag)) for flag in flags())
     key, _ = create_key("benchmark", scopes=["evaluate"], actor=actor, now=now)
     rulesets.publish(actor, now)

@@ -69,13 +69,14 @@ def switch(on: bool) -> float:
     from django.utils import timezone
 
     from controlplane.audit.record import Actor
+    from controlplane.audit.rules.verbs import Right
     from rollout.actions import features
 
     verb = features.switch_on if on else features.switch_off
     at: list[float] = []
     with transaction.atomic():
         transaction.on_commit(lambda: at.append(time.perf_counter()))  # before the doorbell is rung
-        verb(KEY, actor=Actor.operator("benchmark"), now=timezone.now())
+        verb(KEY, actor=Actor.operator("benchmark", Right), now=timezone.now())
     return at[0]
 
 
@@ -174,8 +175,9 @@ def _reader() -> tuple[str, str]:
     from controlplane.accounts.actions.keys import create_key
     from controlplane.accounts.actions.subscribers import NewPerson, import_people
     from controlplane.audit.record import Actor
+    from controlplane.audit.rules.verbs import Right
 
-    actor, now = Actor.operator("benchmark"), timezone.now()
+    actor, now = Actor.operator("benchmark", Right), timezone.now()
     key, _ = create_key("reader", scopes=["read"], actor=actor, now=now)
     made = import_people([NewPerson(phone="+4915112345678")], actor=actor, now=now)
     return key, str(next(iter(made.values())))

@@ -12,8 +12,7 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from controlplane.accounts.roles import Role, has_role
-from controlplane.audit.models import ActorKind
+from controlplane.accounts.roles import Role, has_role, rights_of
 from controlplane.audit.record import Actor
 from controlplane.refusal import Refusal
 
@@ -28,7 +27,7 @@ def pill(state: str, words: str = "") -> str:
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    return Actor(ActorKind.OPERATOR, request.user.get_username())
+    return Actor.operator(request.user.get_username(), rights_of(request.user))
 
 
 class ByActions(ModelAdmin):  # type: ignore[misc]

@@ -18,7 +18,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from controlplane.accounts.models import ApiKey, Device, Subscriber
 from controlplane.accounts.readonly import OnlyShown, OnlyShownInline
-from controlplane.accounts.roles import Role, has_role
+from controlplane.accounts.roles import Role, has_role, rights_of
 from controlplane.accounts.rules.phone import parse_phone
 from controlplane.audit.record import Actor, record
 from controlplane.refusal import Refusal
@@ -151,7 +151,7 @@ class OperatorAdmin(ForAdmins, DjangoUserAdmin):  # type: ignore[type-arg,misc]
             "staff": user.is_staff,
             "superuser": user.is_superuser,
         }
-        actor = Actor.operator(request.user.get_username())
+        actor = Actor.operator(request.user.get_username(), rights_of(request.user))
         record(verb, subject=f"operator:{user.get_username()}", actor=actor, now=timezone.now(), detail=detail)
 
     @admin.display(description="Roles")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+from controlplane.audit.rules.verbs import Right
+
 
 class Role(StrEnum):
     VIEWER = "viewer"
@@ -42,3 +44,10 @@ def has_role(user: Any, role: Role) -> bool:
     if not (getattr(user, "is_active", False) and getattr(user, "is_staff", False)):
         return False
     return bool(user.is_superuser) or bool(roles_of(user) & ENOUGH[role])
+
+
+def rights_of(user: Any) -> frozenset[Right]:
+    """What the signed-in user's actions may do."""
+    if has_role(user, Role.ADMIN):
+        return frozenset(Right)
+    return frozenset({Right.OPERATE}) if has_role(user, Role.OPERATOR) else frozenset()

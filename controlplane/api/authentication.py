@@ -15,9 +15,11 @@ from rest_framework.request import Request
 from controlplane.accounts.access_token import live_device, read_token
 from controlplane.accounts.actions.keys import PREFIX, Scope, live_key
 from controlplane.accounts.models import ApiKey, Device
-from controlplane.accounts.roles import Role, has_role
+from controlplane.accounts.roles import Role, has_role, rights_of
 from controlplane.addresses import client_address as nearest
+from controlplane.audit.models import Channel
 from controlplane.audit.record import Actor
+from controlplane.audit.rules.verbs import Right
 from controlplane.refusal import NotAllowed, NotAuthenticated
 
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -106,8 +108,9 @@ def scopes_of(request: Request) -> set[Scope] | None:
 def actor_of(request: Request) -> Actor:
     """Who stands in the audit for what this request changes."""
     if isinstance(request.auth, ApiKey):
-        return Actor.api_key(f"{request.auth.name} ({request.auth.prefix}…)")
-    return Actor.operator(request.user.get_username())
+        held = {Right.OPERATE} if Scope.OPERATE in (scopes_of(request) or ()) else frozenset[Right]()
+        return Actor.api_key(f"{request.auth.name} ({request.auth.prefix}…)", held)
+    return Actor.operator(request.user.get_username(), rights_of(request.user), Channel.REST)
 
 
 def client_address(request: Request) -> str:

@@ -13,6 +13,13 @@ class ActorKind(models.TextChoices):
     AUTOMATIC = "automatic"
 
 
+class Channel(models.TextChoices):
+    CONSOLE = "console"
+    REST = "rest"
+    COMMAND_LINE = "command_line"
+    AUTOMATIC = "automatic"
+
+
 class AuditEntry(models.Model):
     """One decision of an operator or of an automatic controller, written in its own transaction.
 
@@ -24,6 +31,7 @@ class AuditEntry(models.Model):
     at = models.DateTimeField()
     actor_kind = models.CharField(max_length=16, choices=ActorKind.choices)
     actor = models.CharField(max_length=150)
+    channel = models.CharField(max_length=16, choices=Channel.choices)
     verb = models.CharField(max_length=64)
     subject = models.CharField(max_length=200)
     reason = models.TextField(blank=True, default="")
@@ -51,6 +59,7 @@ class AuditEntry(models.Model):
             at=self.at,
             actor_kind=self.actor_kind,
             actor=self.actor,
+            channel=self.channel,
             verb=self.verb,
             subject=self.subject,
             reason=self.reason,

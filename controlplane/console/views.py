@@ -15,8 +15,7 @@ from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from calls.console import running_by_feature
-from controlplane.accounts.roles import Role, has_role
-from controlplane.audit.models import ActorKind
+from controlplane.accounts.roles import Role, has_role, rights_of
 from controlplane.audit.record import Actor
 from controlplane.console import panels
 from controlplane.console.verbs import KINDS, find
@@ -58,7 +57,7 @@ def shown(request: HttpRequest, template: str, title: str, **context: Any) -> Ht
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    return Actor(ActorKind.OPERATOR, request.user.get_username())
+    return Actor.operator(request.user.get_username(), rights_of(request.user))
 
 
 @page(Role.VIEWER)

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from controlplane.audit.record import Actor, record
+from controlplane.audit.rules.verbs import narrows
 from rollout.actions.rulesets import feature_document, publish, publish_narrowing
 from rollout.errors import FeatureChanged, FeatureExists, FeatureInvalid, FeatureKilled, FeatureUnknown
 from rollout.models import Access, Audience, Feature, Switch
@@ -21,7 +22,6 @@ from rollout.rules.bounds import patterns_bounded
 from rollout.rules.feature import Kind, audiences_known, parse_feature
 from rollout.rules.reading import Invalid
 
-NARROWING = frozenset({"feature.killed", "feature.switched_off"})
 PATHS = {"default": "default_variant", "off": "off_variant"}
 TEXTS = {"name": 100, "description": 10_000, "owner": 100}
 CHANGEABLE = frozenset(
@@ -245,7 +245,7 @@ def _store(
     feature.revision += 1
     feature.save()
     record(verb, subject=_subject(feature), actor=actor, now=now, reason=reason, detail=detail)
-    if verb in NARROWING:
+    if narrows(verb):
         publish_narrowing(feature, actor, now, f"{verb} {feature.key}")
     else:
         publish(actor, now, f"{verb} {feature.key}")

@@ -137,6 +137,8 @@ WEB: dict[Least, str] = {
         PATCH api/areas/<str:key>
         POST  api/grants
         POST  api/grants/<int:id>/revoke
+        POST  api/grants/<int:id>/freeze
+        POST  api/grants/<int:id>/thaw
         POST  api/subscribers
         POST  api/keys
         POST  api/keys/<int:id>/revoke

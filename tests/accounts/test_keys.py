@@ -16,13 +16,14 @@ from controlplane.accounts.models import Block, Subscriber
 from controlplane.accounts.roles import Role, has_role
 from controlplane.audit.models import AuditEntry
 from controlplane.audit.record import Actor
+from controlplane.audit.rules.verbs import Right
 from controlplane.refusal import BadInput, NotFound
 from tests import builders
 from tests.builders import NOON
 
 pytestmark = pytest.mark.django_db
 
-OLGA = Actor.operator("olga")
+OLGA = Actor.operator("olga", Right)
 PASSWORD = "a long enough passphrase"
 
 

@@ -17,11 +17,14 @@ from django.db import IntegrityError, connection, transaction
 
 from controlplane.audit.models import AuditEntry
 from controlplane.audit.record import Actor, record
+from controlplane.audit.rules.verbs import Right
 from controlplane.audit.seal import IMPATIENT_AFTER, head_path, seal, sign_head
 from controlplane.audit.verify import verify
+from controlplane.outbox.models import Outbox
+from controlplane.refusal import NotAllowed
 from tests.builders import NOON
 
-OLGA = Actor.operator("olga")
+OLGA = Actor.operator("olga", Right)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +52,7 @@ def unguarded(db: None) -> None:
 def test_record__holds_who_did_what_when_and_why() -> None:
     detail = {"at": NOON, "id": UUID(int=1), "places": {"before": 5, "after": 10}}
 
-    entry = record("window.changed", subject="window:1", actor=OLGA, now=NOON, reason="demand", detail=detail)
+    entry = record("window.opened", subject="window:1", actor=OLGA, now=NOON, reason="demand", detail=detail)
 
     entry.refresh_from_db()
     assert (entry.actor_kind, entry.actor, entry.reason, entry.sequence) == ("operator", "olga", "demand", None)
@@ -58,6 +61,33 @@ def test_record__holds_who_did_what_when_and_why() -> None:
         "id": str(UUID(int=1)),
         "places": {"before": 5, "after": 10},
     }
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("rights", "verb", "missing"),
+    [([], "feature.killed", "operator"), ([Right.OPERATE], "operator.created", "admin")],
+)
+def test_record__by_somebody_without_the_right__refuses_and_undoes_the_change(
+    rights: list[Right], verb: str, missing: str
+) -> None:
+    def change(rights: list[Right]) -> None:
+        with transaction.atomic():
+            Outbox.objects.create(key="what the action did", kind="test")
+            record(verb, subject="x", actor=Actor.operator("mallory", rights), now=NOON)
+
+    with pytest.raises(NotAllowed, match=missing):
+        change(rights)
+
+    assert not Outbox.objects.exists()
+    change([*Right])
+    assert (AuditEntry.objects.get().actor, Outbox.objects.count()) == ("mallory", 1)
+
+
+@pytest.mark.django_db
+def test_record__of_a_verb_that_is_not_listed__fails() -> None:
+    with pytest.raises(KeyError, match="list it there"):
+        record("feature.forgotten", subject="x", actor=OLGA, now=NOON)
 
 
 @pytest.mark.django_db
@@ -304,7 +334,7 @@ class Writer:
     def _run(self) -> None:
         try:
             with transaction.atomic():
-                write(actor=Actor.operator("slow"))
+                write(actor=Actor.operator("slow", Right))
                 self.wrote.set()
                 self.go.wait(10)
         finally:

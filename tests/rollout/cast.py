@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from controlplane.accounts.models import Subscriber
 from controlplane.audit.record import Actor
+from controlplane.audit.rules.verbs import Right
 from controlplane.outbox.models import Outbox
 from rollout.models import (
     Allowance,
@@ -30,7 +31,7 @@ from rollout.models import (
 from tests import builders
 
 CALLS = "voice-calls"
-OPERATOR = Actor.operator("olga")
+OPERATOR = Actor.operator("olga", Right)
 
 
 def feature(**fields: Any) -> Feature:

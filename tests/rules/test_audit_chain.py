@@ -17,7 +17,15 @@ def chain(length: int) -> list[Entry]:
     entries, previous = [], GENESIS
     for sequence in range(1, length + 1):
         entry = Entry(
-            sequence + 100, NOON, "operator", "olga", "feature.killed", "feature:voice", "smoke", {"n": sequence}
+            sequence + 100,
+            NOON,
+            "operator",
+            "olga",
+            "console",
+            "feature.killed",
+            "feature:voice",
+            "smoke",
+            {"n": sequence},
         )
         previous, before = digest(entry, sequence, previous), previous
         entries.append(replace(entry, sequence=sequence, previous=before, digest=previous))
@@ -26,7 +34,7 @@ def chain(length: int) -> list[Entry]:
 
 def test_digest__of_an_entry__is_pinned() -> None:
     assert chain(1)[0].digest is not None
-    assert chain(1)[0].digest.hex() == "6432d4db218db53aa2cbc449a0115bf23e0c63528069264f76d5216af66aada9"
+    assert chain(1)[0].digest.hex() == "310c55910349e1b07f9692fbeeb4bff42c3fd5086dec127c6b7c82d491ca252f"
 
 
 def test_chain__untouched__holds() -> None:
@@ -48,6 +56,7 @@ def test_chain__before_the_first_entry__holds() -> None:
         {"at": NOON.replace(microsecond=1)},
         {"actor_kind": "automatic"},
         {"actor": "mallory"},
+        {"channel": "rest"},
         {"verb": "feature.created"},
         {"subject": "feature:video"},
         {"reason": ""},

@@ -22,6 +22,18 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("actor", models.CharField(max_length=150)),
+                (
+                    "channel",
+                    models.CharField(
+                        choices=[
+                            ("console", "Console"),
+                            ("rest", "Rest"),
+                            ("command_line", "Command Line"),
+                            ("automatic", "Automatic"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
                 ("verb", models.CharField(max_length=64)),
                 ("subject", models.CharField(max_length=200)),
                 ("reason", models.TextField(blank=True, default="")),

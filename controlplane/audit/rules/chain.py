@@ -21,6 +21,7 @@ class Entry:
     at: datetime
     actor_kind: str
     actor: str
+    channel: str
     verb: str
     subject: str
     reason: str
@@ -56,6 +57,7 @@ def canonical(entry: Entry, sequence: int, previous: bytes) -> bytes:
         "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
         "actor_kind": entry.actor_kind,
         "actor": entry.actor,
+        "channel": entry.channel,
         "verb": entry.verb,
         "subject": entry.subject,
         "reason": entry.reason,

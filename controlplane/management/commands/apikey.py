@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any
 
@@ -30,7 +29,7 @@ class Command(BaseCommand):
         revoke.add_argument("--reason", default="")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        actor = Actor.operator(f"{getpass.getuser()} (command line)")
+        actor = Actor.command_line()
         try:
             match options["verb"]:
                 case "create":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from argparse import ArgumentParser
@@ -124,7 +123,7 @@ class Command(BaseCommand):
 
 
 def _actor() -> Actor:
-    return Actor.operator(f"{getpass.getuser()} (command line)")
+    return Actor.command_line()
 
 
 def _read(file: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any
 
@@ -35,7 +34,7 @@ class Command(BaseCommand):
             verb.add_argument("--reason", default="", help="stands in the audit")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        by: dict[str, Any] = {"actor": Actor.operator(f"{getpass.getuser()} (command line)"), "now": timezone.now()}
+        by: dict[str, Any] = {"actor": Actor.command_line(), "now": timezone.now()}
         try:
             if options["verb"] == "give":
                 people = [person.pk for person in find_subscribers(options["people"])]

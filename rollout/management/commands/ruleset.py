@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from argparse import ArgumentParser
 from typing import Any
@@ -64,7 +63,7 @@ class Command(BaseCommand):
             self.stdout.write("\n".join([summary(changes), *(change.words for change in changes)]))
 
     def _restore(self, options: dict[str, Any]) -> None:
-        actor = Actor.operator(f"{getpass.getuser()} (command line)")
+        actor = Actor.command_line()
         done = restore(options["version"], actor=actor, now=timezone.now(), reason=options["reason"])
         self.stdout.write("\n".join(done.words))
 
