@@ -67,7 +67,7 @@ def rows() -> dict[str, str]:
     audience = Audience.objects.create(key="germans", name="Germans", any_of=[])
     wave = Wave.objects.create(feature=stage.feature, name="Android", position=1, share_ppm=1)
     call = CallRecord.objects.create(id=UUID(int=3), caller=b"", callee=b"", media="audio", created_at=NOON)
-    entry = record("test.prepared", subject="tests", actor=TESTS, now=NOON)
+    entry = record("feature.created", subject="tests", actor=TESTS, now=NOON)
     ensure_roles()
     effect = Outbox.objects.create(kind="x", key="x")
     made = {
