@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +18,7 @@ import redis
 from django.core.checks import run_checks
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Min
 
 from controlplane import datafolder, embedded, server, stores
 from controlplane.actions import functions
@@ -27,6 +28,7 @@ from controlplane.child import StartTrouble, system_account
 from controlplane.env import Env
 from controlplane.processes import ask, with_memory
 from controlplane.programs import ask_ready, require_free_port
+from rollout.models import Area
 
 NATIVE = ("nacl.bindings", "re2", "mmh3", "orjson", "uvloop", "psycopg", "granian", "av", "pylibsrtp", "cryptography")
 LEAST_FREE = 200e6  # bytes; below, PostgreSQL is about to stop
@@ -144,20 +146,30 @@ def redis_store(env: Env) -> Iterator[Finding]:
             yield Finding(
                 name, Level.GOOD, f"Beat and the worker of queue {queue} gave a sign of life {age:.0f} s ago."
             )
-    yield _edges(embedded.redis_url(env))
+    yield _edges(embedded.redis_url(env), _patience())
 
 
-def _edges(url: str) -> Finding:
+def _patience() -> float:
+    """Seconds of silence after which the first area holds."""
+    default: float = Area._meta.get_field("stale_seconds").default
+    try:
+        return Area.objects.aggregate(least=Min("stale_seconds"))["least"] or default
+    except Error:
+        return default
+
+
+def _edges(url: str, patience: float) -> Finding:
     try:
         with redis.Redis.from_url(url, socket_timeout=2) as client:
             found: dict[bytes, bytes] = client.hgetall("rc:edges")
-        fresh = [name for name, about in found.items() if time.time() - json.loads(about)["at"] / 1000 < 45]
+        fresh = [name for name, about in found.items() if time.time() - json.loads(about)["at"] / 1000 < patience]
     except (redis.exceptions.RedisError, ValueError, KeyError, TypeError):
         fresh = []
     if fresh:
         return Finding("edges", Level.GOOD, f"{len(fresh)} edge{'' if len(fresh) == 1 else 's'} reported load lately.")
     words = (
-        "No edge has reported its load for 45 s, so capacity is unknown and activations hold. Start 'manage.py edge'."
+        f"No edge has reported its load for {patience:g} s, so capacity is unknown and activations hold. "
+        "Start 'manage.py edge'."
     )
     return Finding("edges", Level.BAD, words)
 
@@ -215,6 +227,17 @@ LOOKS: tuple[Callable[[Env], Iterator[Finding]], ...] = (
     redis_store,
     ports,
 )
+
+
+def running(env: Env) -> Env:
+    """`env` with the ports of the stack that runs on the data folder; as it is where none does."""
+    try:
+        answer = ask(env.data, "list")
+    except OSError:
+        return env
+    if answer is None or "port" not in answer:
+        return env
+    return replace(env, host=answer["host"], port=answer["port"], console_port=answer["console_port"])
 
 
 def diagnose(env: Env) -> list[Finding]:

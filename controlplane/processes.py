@@ -38,8 +38,11 @@ class Order:
 class Control:
     """The socket. Its threads only pass orders on and watch states; the main thread obeys."""
 
-    def __init__(self, path: Path, watched: Mapping[str, Watched], wake: Callable[[], None]) -> None:
+    def __init__(
+        self, path: Path, watched: Mapping[str, Watched], wake: Callable[[], None], about: Mapping[str, Any]
+    ) -> None:
         self.path = path
+        self._about = about
         self._watched = watched
         self._wake = wake
         self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
@@ -103,7 +106,8 @@ class Control:
                 if time.monotonic() > deadline:
                     return {"trouble": f"{name} is {watched.state} after {LONGEST:g} s; the log may say why."}
                 time.sleep(0.02)
-        return {"supervisor": os.getpid(), "processes": [watched.as_json() for watched in self._watched.values()]}
+        processes = [watched.as_json() for watched in self._watched.values()]
+        return {"supervisor": os.getpid(), **self._about, "processes": processes}
 
 
 def ask(data: Path, verb: str, name: str = "") -> dict[str, Any] | None:

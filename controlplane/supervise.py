@@ -135,7 +135,8 @@ class Supervisor:
         require_free_port("PORT", self.env.host, self.env.port)
         require_free_port("CONSOLE_PORT", self.env.host, self.env.console_port)
         self.embedded.prepare()
-        self.control = Control(self.embedded.sockets / "control.sock", self.watched, self._wake)
+        about = {"host": self.env.host, "port": self.env.port, "console_port": self.env.console_port}
+        self.control = Control(self.embedded.sockets / "control.sock", self.watched, self._wake, about)
         own = runtime(self.env, self.log, self.embedded.account)
         self._start_all(store_programs(self.env, self.embedded), strict=True)
         for step in self.parts.steps:

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from controlplane.diagnosis import Level, as_json, diagnose, memory, memory_finding
+from controlplane.diagnosis import Level, as_json, diagnose, memory, memory_finding, running
 from controlplane.processes import table
 
 MARKS = {Level.GOOD: "ok  ", Level.POOR: "note", Level.BAD: "BAD "}
@@ -23,8 +23,9 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        findings = diagnose(settings.ENV)
-        found = memory(settings.ENV)
+        env = running(settings.ENV)
+        findings = diagnose(env)
+        found = memory(env)
         if found is not None:
             findings.append(memory_finding(found))
         bad = [finding for finding in findings if finding.level is Level.BAD]
