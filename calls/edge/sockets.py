@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -73,7 +74,12 @@ class Sockets:
         if origin is not None and origin.rstrip("/") not in self.origins:
             raise NotAllowed("Pages of this origin may not open a signaling socket: add it to ALLOWED_ORIGINS.")
         socket = web.WebSocketResponse(
-            timeout=2, heartbeat=30, max_msg_size=FRAME_BYTES, compress=False, writer_limit=FRAME_BYTES
+            timeout=2,
+            heartbeat=30,
+            autoping=False,  # pings count like other frames
+            max_msg_size=FRAME_BYTES,
+            compress=False,
+            writer_limit=FRAME_BYTES,
         )
         await socket.prepare(request)
         session: Session | None = None
@@ -180,9 +186,14 @@ class Sockets:
     async def _listen(self, session: Session) -> None:
         slots = asyncio.Semaphore(MOST_AT_ONCE)
         async for message in session.socket:
-            frame = _frame(message)
             if not session.budget.spend(time.monotonic()):
                 raise Closed(TooMany("More than 20 frames a second came from this socket.", retry_after=5), TOO_MANY)
+            if message.type is WSMsgType.PING:
+                with contextlib.suppress(ConnectionError):  # it is gone: the next message says so
+                    await session.socket.pong(message.data)
+            if message.type in (WSMsgType.PING, WSMsgType.PONG):
+                continue
+            frame = _frame(message)
             match frame.get("k"):
                 case "req":
                     await self._request(session, frame, slots)
@@ -292,6 +303,8 @@ def _respond(session: Session, id_: str, good: bool, body: bytes) -> None:
 def _frame(message: WSMessage) -> dict[str, Any]:
     if message.type is WSMsgType.BINARY:
         raise Closed(BadInput("Frames are JSON in text, not binary."), WSCloseCode.UNSUPPORTED_DATA)
+    if message.type in (WSMsgType.PING, WSMsgType.PONG):
+        raise Closed(OutOfOrder("The first frame must be hello."), BAD_FRAME)
     if message.type is not WSMsgType.TEXT:
         raise Closed(OutOfOrder("The socket was closed."), WSCloseCode.OK)
     try:

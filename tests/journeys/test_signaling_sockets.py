@@ -7,6 +7,7 @@ import json
 import uuid
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
 
@@ -107,6 +108,23 @@ async def test_bad_utf8__in_a_text_frame__closes_the_socket(stage: Stage) -> Non
         await alice.socket._writer.send_frame(b"\xff\xfe\xfd", WSMsgType.TEXT)
 
         assert await alice.closed() == 1007
+
+
+async def test_pings__are_answered_and_count_like_other_frames(stage: Stage) -> None:
+    hello = {"k": "hello", "v": 1, "token": stage.tokens["alice"], "device": str(stage.devices["alice"].id)}
+    async with running_edge(stage) as edge, ClientSession() as session:
+        url = f"http://127.0.0.1:{edge.env.port}/v1/signal"
+        async with session.ws_connect(url, autoping=False) as socket:
+            await socket.send_json(hello)
+            welcome = await socket.receive_json()
+            for _ in range(limits.FRAMES_BURST + 5):
+                await socket.ping(b"one")
+            seen = [message async for message in socket]
+
+    assert welcome["k"] == "welcome"
+    assert {message.data for message in seen[:-1] if message.type is WSMsgType.PONG} == {b"one"}
+    assert orjson.loads(seen[-1].data)["problem"]["code"] == "rate_limited"
+    assert socket.close_code == 4429
 
 
 async def test_too_many_frames__close_the_socket_with_a_time_to_try_again(stage: Stage) -> None:
