@@ -18,6 +18,16 @@ def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str
     return address
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can mean that host."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def _within(address: str, networks: Sequence[Network]) -> bool:
     try:
         ip = ip_address(address)

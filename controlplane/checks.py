@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,17 +10,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from controlplane.actions import functions
+from controlplane.addresses import is_loopback
 from controlplane.env import Env
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can mean that host."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def reaches_beyond(env: Env) -> bool:

@@ -19,7 +19,7 @@ from rollout.feed import Feed, FeedRow, merge
 from rollout.limits import BACKEND_DECISIONS_PER_SECOND, PHONE_DECISIONS_PER_SECOND
 from rollout.pace import Pace
 from rollout.party import BearerToken, party_of_context, party_of_row, party_of_token
-from rollout.rules.decision import Party, Ruleset
+from rollout.rules.decision import ApiKeyFact, Party, Ruleset
 from rollout.ruleset import NUMBER, Rulesets
 
 CACHE_SECONDS = 5.0
@@ -113,6 +113,28 @@ class Remembered:
             self._rows.popitem(last=False)
 
 
+def credential(request: web.Request) -> str:
+    """The access token or API key of a request. Raises `NotAuthenticated`."""
+    raw = request.headers.get("X-API-Key", "")
+    if not raw:
+        scheme, _, raw = request.headers.get("Authorization", "").partition(" ")
+        raw = raw.strip() if scheme.lower() == "bearer" else ""
+    if not raw or len(raw) > 16_384:
+        raise NotAuthenticated("Send an access token or an API key: Authorization: Bearer …, or X-API-Key.")
+    return raw
+
+
+def key_of(ruleset: Ruleset, raw: str, now: float, *scopes: str) -> ApiKeyFact:
+    """The API key with this text, if it has one of the scopes. Raises `NotAuthenticated` or `NotAllowed`."""
+    digest = hashlib.sha256(raw.encode(errors="surrogateescape")).hexdigest()
+    key = ruleset.api_keys.get(digest)
+    if key is None or (key.expires_at is not None and key.expires_at <= now * 1000):
+        raise NotAuthenticated("This API key is unknown, expired or revoked. Ask an operator for one.")
+    if not set(scopes) & set(key.scopes):
+        raise NotAllowed(f"This API key lacks the scope {scopes[0]}. Ask an operator for one that has it.")
+    return key
+
+
 class Counter:
     """Authenticates callers and finds the party that they ask about."""
 
@@ -127,16 +149,11 @@ class Counter:
 
     def caller(self, request: web.Request) -> Caller:
         """Raises `NotAuthenticated`, `NotAllowed` (a key without the scope `evaluate`) or `TooMany`."""
-        headers = request.headers
-        raw = headers.get("X-API-Key", "")
-        if not raw:
-            scheme, _, raw = headers.get("Authorization", "").partition(" ")
-            raw = raw.strip() if scheme.lower() == "bearer" else ""
-        if not raw or len(raw) > 16_384:
-            raise NotAuthenticated("Send an access token or an API key: Authorization: Bearer …, or X-API-Key.")
+        raw = credential(request)
         now = self.desk.now().timestamp()
         if raw.startswith(KEY_PREFIX):
-            caller = self._backend(raw, now)
+            key = key_of(self.desk.rulesets.current, raw, now, "evaluate")
+            caller = Caller(f"key:{key.id}", None, key.id)
             wait = self._backends.take(caller.name, now)
         else:
             token = self.desk.read_token(raw)
@@ -147,15 +164,6 @@ class Counter:
         if wait:
             raise TooMany(f"Too many decisions were asked for. Try again in {wait} s.", retry_after=wait)
         return caller
-
-    def _backend(self, raw: str, now: float) -> Caller:
-        digest = hashlib.sha256(raw.encode(errors="surrogateescape")).hexdigest()
-        key = self.desk.rulesets.current.api_keys.get(digest)
-        if key is None or (key.expires_at is not None and key.expires_at <= now * 1000):
-            raise NotAuthenticated("This API key is unknown, expired or revoked. Ask an operator for one.")
-        if "evaluate" not in key.scopes:
-            raise NotAllowed("This API key lacks the scope evaluate. Ask an operator for one that has it.")
-        return Caller(f"key:{key.id}", None, key.id)
 
     async def standing(self, caller: Caller, context: Context) -> Standing:
         """The bearer of a phone's token, from memory; for a backend whoever its `targetingKey` names.

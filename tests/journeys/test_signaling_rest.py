@@ -13,9 +13,12 @@ import orjson
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import unused_port
+from django.utils import timezone
 
 from calls.edge.edge import Edge
-from tests.journeys.signaling import BLOB, Stage, own_list, phones, running_edge, until
+from rollout.actions import rulesets
+from tests import builders
+from tests.journeys.signaling import BLOB, Stage, own_list, phones, rows, running_edge, until
 from tests.rollout import cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -219,6 +222,30 @@ async def answering(handler: Callable[[web.Request], Awaitable[web.Response]]) -
         yield f"http://127.0.0.1:{port}"
     finally:
         await runner.cleanup()
+
+
+async def test_metrics__are_for_this_machine_and_for_keys_that_read(stage: Stage) -> None:
+    def keys() -> list[str]:
+        made = [builders.api_key(scope)[0] for scope in ("evaluate", "read")]
+        rulesets.publish(cast.OPERATOR, timezone.now())
+        return made
+
+    evaluate, read = await rows(keys)
+    through = {"X-Forwarded-For": "203.0.113.9"}
+    async with running_edge(stage) as edge, ClientSession() as session:
+
+        async def status(**headers: str) -> int:
+            async with session.get(f"http://127.0.0.1:{edge.env.port}/metrics", headers=headers) as answer:
+                return answer.status
+
+        statuses = [
+            await status(),
+            await status(**through),
+            await status(**through, **{"X-API-Key": evaluate}),
+            await status(**through, Authorization=f"Bearer {read}"),
+        ]
+
+    assert statuses == [200, 401, 403, 200]
 
 
 async def test_forwarded__request_and_answer__pass_without_cookies(stage: Stage) -> None:
