@@ -17,15 +17,17 @@ from controlplane.audit.record import Actor
 from controlplane.refusal import Refusal
 from rollout.actions import definitions, features, grants, waves, windows
 from rollout.definitions import plan
-from rollout.headcounts import headcounts
+from rollout.headcounts import headcounts, wave_size
 from rollout.models import Access, Feature, Grant, Ruleset, Wave, Window
-from rollout.overview import ignored_by
+from rollout.overview import area_rows, ignored_by
 from rollout.preview import of_feature
+from rollout.rules.bucket import MILLION
 from rollout.rules.definitions import of_published
-from rollout.rules.standing import calls_words, have_words, people_words
+from rollout.rules.standing import calls_words, have_words, people_words, share_words
 from rollout.rulesets import document_of
 
 Act = Callable[..., str]
+AREAS_TOLD = 3  # in a dialog
 
 
 class ReasonForm(forms.Form):
@@ -128,9 +130,22 @@ def _preview_on(thing: Feature, running: int) -> list[str]:
 def _preview_launch(thing: Feature, running: int) -> list[str]:
     return [
         "Everybody who is eligible has it from now on, and no grant is needed any more.",
+        *_unheld(timezone.now()),
         f"Grants stay as they are ({people_words(_holders(thing))} today), should you ever take the launch back.",
         *_counted(thing, {"access": Access.EVERYONE.value}),
     ]
+
+
+def _unheld(now: datetime) -> list[str]:
+    """What a launch asks of the network: nobody waits for capacity any more."""
+    rows = area_rows(now)
+    lines = ["Capacity holds nobody back: all of them may call at once."]
+    for row in rows[:AREAS_TOLD]:
+        calls = "an unknown number" if row.calls is None else f"{row.calls:,}"
+        lines.append(f"{row.area.name} carries {calls_words(row.area.capacity_calls)}; {calls} of them run now.")
+    if len(rows) > AREAS_TOLD:
+        lines.append(f"The overview shows {len(rows) - AREAS_TOLD:,} more areas.")
+    return lines
 
 
 def _counted(thing: Feature, changes: Mapping[str, Any]) -> list[str]:
@@ -208,10 +223,15 @@ def _preview_wave(thing: Wave, running: int) -> list[str]:
 
 
 def _whom(thing: Wave) -> str:
-    share = "Everybody" if thing.share_ppm == 1_000_000 else f"{thing.share_ppm / 10_000:g} % of the people"
+    share = "all of" if thing.share_ppm == MILLION else f"{share_words(thing.share_ppm)} of"
+    size = wave_size(thing, timezone.now())
+    if size is None:
+        return f"It is for {share} its audience, as fast as capacity allows."
+    about = f" ({size.members.how})" if size.members.how else ""
     return (
-        f"{share} in this wave's audience {'gets' if thing.share_ppm == 1_000_000 else 'get'} {thing.feature.name}, "
-        "as fast as capacity allows."
+        f"It is for {people_words(size.members.people)}{about}: {share} its audience, with a phone that meets what "
+        f"{thing.feature.name} asks for. {have_words(size.holding.people).capitalize()} it already, so "
+        f"{people_words(size.to_come)} come in, as fast as capacity allows."
     )
 
 

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from rollout.evaluate import current
-from rollout.models import Feature
+from rollout.models import Feature, Wave
 from rollout.models import Headcount as HeadcountRow
 from rollout.people import choose, more_than, tables
+from rollout.rules.audience import parse_any_of, traits_in
 from rollout.rules.decision import Ruleset
-from rollout.rules.headcount import Headcount, count_having
+from rollout.rules.headcount import Headcount, WaveSize, count_having, count_members
 from rollout.rules.many import holdings_needed, traits_needed
 
 COUNTED_WHEN_ASKED = 2_000  # people: a few milliseconds
 EXACT_UP_TO = 1_000_000  # people: some seconds of a worker
+EXACT_IN_A_DIALOG = 100_000  # people: half a second of the request that asks
 
 
 def headcounts(features: Sequence[Feature], now: datetime) -> Mapping[str, Headcount]:
@@ -34,3 +36,19 @@ def count(ruleset: Ruleset, features: Sequence[str], now: datetime) -> Mapping[s
         key: Headcount(having, crowd.looked_at, crowd.of, crowd.exact, now)
         for key, having in count_having(compiled, people, now).items()
     }
+
+
+def wave_size(wave: Wave, now: datetime) -> WaveSize | None:
+    """How many people the wave is for. None while its feature isn't published."""
+    ruleset = current()
+    compiled = ruleset.features.get(wave.feature.key)
+    if compiled is None:
+        return None
+    any_of = parse_any_of(wave.any_of, "any_of", strict=False)
+    crowd = choose(EXACT_IN_A_DIALOG)
+    traits = traits_needed([compiled]) | traits_in(any_of, compiled.audiences)
+    grants = holdings_needed([compiled]) | {wave.feature.key}
+    people = tables(crowd, traits=traits, grants=grants, areas=ruleset.areas)
+    members, holding = count_members(compiled, any_of, wave.share_ppm, people, now)
+    found = (Headcount(n, crowd.looked_at, crowd.of, crowd.exact, now) for n in (members, holding))
+    return WaveSize(*found)

@@ -37,6 +37,7 @@ from rollout.rules.standing import (
     area_standing,
     feature_standing,
     grants_ignored,
+    people_words,
 )
 
 SPARK_MINUTES = 30
@@ -81,6 +82,11 @@ class AreaRow:
     decided_at: datetime | None
     allowance: int
     allowance_until: datetime | None
+
+    @property
+    def allowance_words(self) -> str:
+        """Who may come in is another number than the calls: each of them makes calls later."""
+        return f"{people_words(self.allowance)} may come in before the next look"
 
     @property
     def load_ppm(self) -> int | None:

@@ -8,10 +8,12 @@ from datetime import datetime
 
 import numpy as np
 
-from rollout.rules.decision import Compiled
-from rollout.rules.feature import Switch
+from rollout.rules.audience import AnyOf
+from rollout.rules.bucket import MILLION
+from rollout.rules.decision import Cause, Compiled
+from rollout.rules.feature import Access, Rule, Switch
 from rollout.rules.many import evaluate_many
-from rollout.rules.table import Table
+from rollout.rules.table import Table, source_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,37 @@ class Headcount:
 def as_if_on(feature: Compiled) -> Compiled:
     """The feature switched on; what it needs stays as it is."""
     return replace(feature, feature=replace(feature.feature, switch=Switch.ON))
+
+
+@dataclass(frozen=True, slots=True)
+class WaveSize:
+    """How many people a wave is for, and how many of them hold a grant already."""
+
+    members: Headcount
+    holding: Headcount
+
+    @property
+    def to_come(self) -> int:
+        return max(0, self.members.people - self.holding.people)
+
+
+def count_members(
+    feature: Compiled, any_of: AnyOf, share_ppm: int, people: Iterable[Table], now: datetime
+) -> tuple[int, int]:
+    """How many of these people a wave with this audience and share is for, and how many of them hold a grant already:
+    those whose phone meets what the feature asks for, and who have what it needs.
+    """
+    whole = feature.feature
+    rule = Rule("", any_of, share_ppm, (whole.default,), (MILLION,))
+    asked = replace(feature, feature=replace(whole, switch=Switch.ON, access=Access.RULES, rules=(rule,)))
+    members = holding = 0
+    for table in people:
+        verdicts = evaluate_many(asked, table, now)
+        chosen = np.array([each.cause is Cause.RULE for each in verdicts.outcomes])[verdicts.outcome]
+        held = table.grant(whole.key).judged(lambda value: bool(source_of(value)))(slice(0, table.size))
+        members += int(np.count_nonzero(chosen))
+        holding += int(np.count_nonzero(chosen & (held != 0)))
+    return members, holding
 
 
 def count_having(features: Sequence[Compiled], people: Iterable[Table], now: datetime) -> Mapping[str, int]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.db import connections
 from django.utils import timezone
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from controlplane.accounts.actions.operators import create_operator, ensure_roles
 from rollout.actions import waves
@@ -40,7 +40,12 @@ class Console:
 
     def confirm(self, button: str, reason: str = "", **choices: str) -> None:
         """Press a verb's button, answer its dialog, and wait until the page says that it is done."""
-        self.page.locator("#content").get_by_role("button", name=button, exact=True).first.click()
+        self.press(
+            self.page.locator("#content").get_by_role("button", name=button, exact=True).first, reason, **choices
+        )
+
+    def press(self, control: Locator, reason: str = "", **choices: str) -> None:
+        control.click()
         dialog = self.page.locator("dialog[open]")
         expect(dialog).to_be_visible()
         for choice in choices.values():
@@ -103,11 +108,14 @@ def console(deployment: Feature, live_server: Any, request: pytest.FixtureReques
 
 
 def test_feature__switched_off_and_on_again__shows_it_in_place(console: Console) -> None:
-    console.confirm("Switch off")
+    toggle = console.page.get_by_role("switch", name="Voice calls")
+    expect(toggle).to_be_checked()
+    console.press(toggle)
     console.says("Voice calls is off")
     assert Feature.objects.get().switch == "off"
+    expect(toggle).not_to_be_checked()
 
-    console.confirm("Switch on", "The line is quiet again.")
+    console.press(toggle, "The line is quiet again.")
 
     console.says("Voice calls is on.")
     assert Feature.objects.get().switch == "on"
@@ -169,7 +177,7 @@ def test_wave__opened_held_and_run_to_its_end__says_how_far_it_is(console: Conso
 
     waves.admit(Wave.objects.get().pk, now=timezone.now())  # what the worker does
 
-    console.says("Everybody in this wave has the feature")
+    console.says("everybody in it was given the feature")
     assert Grant.objects.filter(source="wave").count() == 3
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from django.contrib.messages import get_messages
+from django.utils import timezone
 
+from calls.models import CallRecord
 from controlplane.accounts.models import ApiKey
 from controlplane.audit.models import AuditEntry
-from rollout.models import Area, Feature, Grant, Ruleset, Wave, Window
+from rollout.models import Area, Feature, Grant, Measurement, Ruleset, Wave, Window
 from tests import builders, operators
 from tests.operators import signed_in
 
@@ -262,3 +266,41 @@ def test_api_key__made_and_revoked__is_shown_once(client):
 
     key.refresh_from_db()
     assert key.revoked_at is not None
+
+
+def test_wave__before_it_is_opened__says_for_how_many_people_it_is(client):
+    feature = operators.feature(requirements={"platforms": {"android": {"app": "2.0.0"}}})
+    for number in range(6):
+        person = builders.subscriber(country="DE" if number < 5 else "AT")
+        builders.device(person, app_version="1.0.0" if number == 0 else "2.12.0")
+        if number == 1:
+            Grant.objects.create(feature=feature, subscriber=person, source="operator")
+    germans = [[{"trait": "country", "operator": "IN", "values": ["DE"]}]]
+    wave = Wave.objects.create(feature=feature, position=1, name="Germany", any_of=germans)
+
+    dialog = client.get(f"/console/do/wave/{wave.pk}/open/").content.decode()
+
+    assert "It is for 4 people: all of its audience, with a phone that meets what Voice calls asks for." in dialog
+    assert "1 person has it already, so 3 people come in" in dialog
+
+
+def test_launch__before_it_is_done__says_what_the_network_carries(client):
+    feature, area = operators.feature(), operators.area()
+    Measurement.objects.create(area=area, sampled_at=timezone.now(), concurrent_calls=17, attempts=3)
+
+    dialog = client.get(f"/console/do/feature/{feature.pk}/launch/").content.decode()
+
+    assert "Capacity holds nobody back: all of them may call at once." in dialog
+    assert "Germany carries 20 calls; 17 of them run now." in dialog
+
+
+def test_kill__of_one_feature__counts_only_its_own_calls(client):
+    operators.feature("video", visible_to_phones=True)
+    voice, now = operators.feature(), timezone.now()
+    row = {"area": "DE", "caller": b"a", "callee": b"b", "media": "audio", "created_at": now, "state": "connected"}
+    for key in ("video", "video", "voice-calls"):
+        CallRecord.objects.create(id=uuid.uuid4(), feature=key, **row)
+
+    dialog = client.get(f"/console/do/feature/{voice.pk}/kill/").content.decode()
+
+    assert "1 call runs right now" in dialog

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import template
@@ -20,6 +20,7 @@ from rollout.rules.headcount import Headcount
 from rollout.rules.standing import TONE_WORDS, Tone, per_cent_words, share_words, span_words
 
 register = template.Library()
+LIVE = timedelta(seconds=2)  # younger numbers were counted for this page
 
 
 @register.simple_tag
@@ -65,7 +66,7 @@ def per_cent(value: float | None) -> str:
 @register.inclusion_tag("console/_headcount.html")
 def headcount(found: Headcount | None, *, on: bool) -> dict[str, Any]:
     """How many people have it, or would have it if it were on; of how many, and when that was counted."""
-    return {"count": found, "on": on}
+    return {"count": found, "on": on, "stored": found is not None and timezone.now() - found.at > LIVE}
 
 
 @register.inclusion_tag("console/_spark.html")

@@ -49,7 +49,7 @@
   });
 
   document.addEventListener("keydown", (event) => {
-    if (event.key === " " && event.target.matches?.("a[role=button]")) { event.preventDefault(); event.target.click(); }
+    if (event.key === " " && event.target.matches?.("a[role=button], a[role=switch]")) { event.preventDefault(); event.target.click(); }
   });
 
   /* A part that is refreshed while somebody presses a button keeps still, and gives the focus back afterwards. */
