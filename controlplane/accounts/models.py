@@ -31,6 +31,14 @@ class DeviceClass(models.TextChoices):
     HIGH = "high"
 
 
+class NetworkClass(models.TextChoices):
+    G2 = "2g"
+    G3 = "3g"
+    G4 = "4g"
+    G5 = "5g"
+    WIFI = "wifi"
+
+
 class Subscriber(models.Model):
     """A person (or business) with a number. The number itself stands only as a keyed hash and sealed."""
 
@@ -68,6 +76,7 @@ class Device(models.Model):
     app_version = models.CharField(max_length=64)
     os_version = models.CharField(max_length=64, blank=True, default="")
     device_class = models.CharField(max_length=8, choices=DeviceClass.choices, default=DeviceClass.MID)
+    network_class = models.CharField(max_length=4, choices=NetworkClass.choices, blank=True, default="")
     label = models.CharField(max_length=64, blank=True, default="")
     push_service = models.CharField(max_length=16, blank=True, default="")
     push_token_sealed = models.BinaryField(null=True)

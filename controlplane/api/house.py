@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from calls.models import CallRecord
+from controlplane.accounts.actions.devices import live_device_of, sign_out_device
 from controlplane.accounts.actions.subscribers import NewPerson, import_people
 from controlplane.accounts.models import ApiKey, Subscriber
 from controlplane.api import house_bodies as bodies
@@ -87,6 +88,17 @@ class SubscriberView(APIView):
         answer["devices"] = bodies.DeviceShown(shown.devices.all(), many=True).data
         answer["grants"] = bodies.GrantShown(shown.grants.all(), many=True).data
         return Response(answer)
+
+
+class RevokeDeviceView(APIView):
+    @extend_schema(request=ReasonBody, responses=bodies.DeviceShown, operation_id="revoke_device")
+    def post(self, request: Request, named: str, device: UUID) -> Response:
+        """Signs one of a subscriber's devices out: a lost phone, say. Within a second it is heard and rung no more."""
+        reason = read(ReasonBody, request)["reason"]
+        found = live_device_of(find_subscriber(named).pk, device)
+        sign_out_device(found, actor=actor_of(request), now=timezone.now(), reason=reason)
+        found.refresh_from_db()
+        return Response(bodies.DeviceShown(found).data)
 
 
 class KeysView(APIView):

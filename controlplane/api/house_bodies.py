@@ -42,6 +42,7 @@ class DeviceShown(Body):
     app_version = serializers.CharField()
     os_version = serializers.CharField()
     device_class = serializers.CharField()
+    network_class = serializers.CharField(allow_blank=True)
     seen_at = serializers.DateTimeField()
     revoked_at = serializers.DateTimeField(allow_null=True)
 

@@ -11,7 +11,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from controlplane.accounts.actions.devices import NewDevice
-from controlplane.accounts.models import DeviceClass, Platform
+from controlplane.accounts.models import DeviceClass, NetworkClass, Platform
+from controlplane.api.bodies import Body
 
 B64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 
@@ -76,6 +77,22 @@ class DeviceBody(serializers.Serializer[Any]):
     push = PushBody(required=False, allow_null=True)
 
 
+CARRIER: dict[str, Any] = {"invalid": "Write it as MCC-MNC, such as 262-03."}
+
+
+class DeviceChangesBody(Body):
+    app_version = serializers.CharField(max_length=64, required=False)
+    os_version = serializers.CharField(max_length=64, allow_blank=True, required=False)
+    carrier = serializers.RegexField(r"\A[0-9]{3}-[0-9]{2,3}\Z", required=False, error_messages=CARRIER)
+    network_class = serializers.ChoiceField(choices=NetworkClass.choices, allow_blank=True, required=False)
+    push = PushBody(required=False, allow_null=True, help_text="How this phone is woken; null for not at all")
+    label = serializers.CharField(max_length=64, allow_blank=True, required=False)  # type: ignore[assignment]
+
+
+class LabelBody(Body):
+    label = serializers.CharField(max_length=64, allow_blank=True)  # type: ignore[assignment]
+
+
 class KeysBody(serializers.Serializer[Any]):
     ed25519 = Bytes(size=32)
     x25519 = Bytes(size=32)
@@ -86,9 +103,7 @@ class VerifyBody(serializers.Serializer[Any]):
     code = serializers.RegexField(r"\A[0-9]{6}\Z", error_messages={"invalid": "A code has six digits."})
     device = DeviceBody()
     keys = KeysBody()
-    carrier = serializers.RegexField(
-        r"\A[0-9]{3}-[0-9]{2,3}\Z", required=False, error_messages={"invalid": "Write it as MCC-MNC, such as 262-03."}
-    )
+    carrier = serializers.RegexField(r"\A[0-9]{3}-[0-9]{2,3}\Z", required=False, error_messages=CARRIER)
 
     def as_device(self) -> NewDevice:
         """What the phone said of itself; the body must be valid."""
@@ -146,7 +161,19 @@ class MyDeviceAnswer(serializers.Serializer[Any]):
     app_version = serializers.CharField()
     os_version = serializers.CharField()
     device_class = serializers.CharField()
-    label = serializers.CharField()  # type: ignore[assignment]
+    network_class = serializers.CharField(allow_blank=True)
+    label = serializers.CharField(allow_blank=True)  # type: ignore[assignment]
+
+
+class OneOfMyDevices(MyDeviceAnswer):
+    created_at = serializers.DateTimeField()
+    seen_at = serializers.DateTimeField(help_text="When it last signed in or refreshed its token")
+    this = serializers.BooleanField(help_text="The device that asks")
+    listed = serializers.BooleanField(help_text="It stands on the signed device list, and so may call and be called")
+
+
+class MyDevicesAnswer(serializers.Serializer[Any]):
+    devices = OneOfMyDevices(many=True)
 
 
 class MeAnswer(serializers.Serializer[Any]):

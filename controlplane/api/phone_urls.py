@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from controlplane.api import phones
+from controlplane.api import phone_devices, phones
 
 urlpatterns = [
     path("registration", phones.RegistrationView.as_view()),
@@ -13,5 +13,8 @@ urlpatterns = [
     path("tokens/revoke", phones.RevokeView.as_view()),
     path("device-list", phones.DeviceListView.as_view()),
     path("me", phones.MeView.as_view()),
+    path("me/device", phone_devices.MyDeviceView.as_view()),
+    path("me/devices", phone_devices.MyDevicesView.as_view()),
+    path("me/devices/<uuid:device>", phone_devices.OneOfMyDevicesView.as_view()),
     path("me/blocks/<uuid:subscriber>", phones.BlockView.as_view()),
 ]

@@ -17,6 +17,7 @@ from controlplane.accounts.actions.tokens import Session
 from controlplane.accounts.models import Device
 from controlplane.api import phone_bodies as bodies
 from controlplane.api.authentication import IsPhone, PhoneToken, client_address
+from controlplane.api.bodies import read
 from controlplane.api.claims import rollout_claims
 from controlplane.refusal import NotFound
 
@@ -41,7 +42,7 @@ class RegistrationView(OpenView):
     @extend_schema(request=bodies.RegistrationBody, responses={202: bodies.ChallengeAnswer}, operation_id="register")
     def post(self, request: Request) -> Response:
         """Sends a one-time code to the number. The answer is the same for numbers that are known and that aren't."""
-        sent = _read(bodies.RegistrationBody, request)
+        sent = read(bodies.RegistrationBody, request)
         challenge = registration.begin(sent["phone"], address=client_address(request), now=timezone.now())
         answer: dict[str, Any] = {
             "challenge": str(challenge.id),
@@ -51,7 +52,7 @@ class RegistrationView(OpenView):
         }
         if settings.ENV.demonstration:
             answer["demonstration_code"] = challenge.code
-        return _fresh(answer, status=202)
+        return fresh(answer, status=202)
 
 
 class VerifyView(OpenView):
@@ -69,22 +70,22 @@ class VerifyView(OpenView):
             claims=rollout_claims,
             now=timezone.now(),
         )
-        return _fresh(_session(session))
+        return fresh(_session(session))
 
 
 class RefreshView(OpenView):
     @extend_schema(request=bodies.RefreshBody, responses=bodies.SessionAnswer, operation_id="refresh_token")
     def post(self, request: Request) -> Response:
         """Spends the refresh token for a new pair. The very last refresh may be retried, with the same outcome."""
-        sent = _read(bodies.RefreshBody, request)
-        return _fresh(_session(tokens.refresh(sent["refresh_token"], claims=rollout_claims, now=timezone.now())))
+        sent = read(bodies.RefreshBody, request)
+        return fresh(_session(tokens.refresh(sent["refresh_token"], claims=rollout_claims, now=timezone.now())))
 
 
 class RevokeView(OpenView):
     @extend_schema(request=bodies.RefreshBody, responses={204: NOTHING}, operation_id="revoke_token")
     def post(self, request: Request) -> Response:
-        """Signs the phone out. The answer is the same for a token that nobody has."""
-        sent = _read(bodies.RefreshBody, request)
+        """Signs the phone out, everywhere within a second. The answer is the same for a token that nobody has."""
+        sent = read(bodies.RefreshBody, request)
         tokens.revoke(sent["refresh_token"], now=timezone.now())
         return Response(status=204)
 
@@ -93,58 +94,51 @@ class DeviceListView(PhoneView):
     @extend_schema(responses=bodies.DeviceListAnswer, operation_id="read_device_list")
     def get(self, request: Request) -> Response:
         """The list that stands: the next one must have the epoch after it and name its SHA-256."""
-        listed = _list_of(_me(request))
+        listed = _list_of(me(request))
         if listed is None:
             raise NotFound("No device list was uploaded yet. Begin with epoch 1 and an empty `previous`.")
-        return _fresh(listed)
+        return fresh(listed)
 
     @extend_schema(request=bodies.DeviceListBody, responses=bodies.EpochAnswer, operation_id="put_device_list")
     def put(self, request: Request) -> Response:
         """Stores the next signed device list. Only a device on the list that stands may change it."""
-        sent = _read(bodies.DeviceListBody, request)
+        sent = read(bodies.DeviceListBody, request)
         now = timezone.now()
-        epoch = devices.put_device_list(sent["list"], signature=sent["signature"], device=_me(request), now=now)
-        return _fresh({"epoch": epoch})
+        epoch = devices.put_device_list(sent["list"], signature=sent["signature"], device=me(request), now=now)
+        return fresh({"epoch": epoch})
 
 
 class MeView(PhoneView):
     @extend_schema(responses=bodies.MeAnswer, operation_id="read_me")
     def get(self, request: Request) -> Response:
         """What is stored of the person who asks, and of this device."""
-        return _fresh(_about(_me(request)))
+        return fresh(_about(me(request)))
 
     @extend_schema(request=bodies.MeBody, responses=bodies.MeAnswer, operation_id="change_me")
     def patch(self, request: Request) -> Response:
         """Changes what people choose for themselves."""
-        sent = _read(bodies.MeBody, request)
-        device = _me(request)
+        sent = read(bodies.MeBody, request)
+        device = me(request)
         subscribers.set_accepts_invites(device.subscriber_id, accepts=sent["accepts_invites"])
         device.subscriber.refresh_from_db()
-        return _fresh(_about(device))
+        return fresh(_about(device))
 
 
 class BlockView(PhoneView):
     @extend_schema(request=None, responses={204: NOTHING}, operation_id="block")
     def put(self, request: Request, subscriber: UUID) -> Response:
         """From now on this subscriber's calls don't ring here, and they can't tell why."""
-        subscribers.block(_me(request).subscriber_id, blocked_id=subscriber, now=timezone.now())
+        subscribers.block(me(request).subscriber_id, blocked_id=subscriber, now=timezone.now())
         return Response(status=204)
 
     @extend_schema(request=None, responses={204: NOTHING}, operation_id="unblock")
     def delete(self, request: Request, subscriber: UUID) -> Response:
         """Lets this subscriber's calls ring again."""
-        subscribers.unblock(_me(request).subscriber_id, blocked_id=subscriber)
+        subscribers.unblock(me(request).subscriber_id, blocked_id=subscriber)
         return Response(status=204)
 
 
-def _read(body: type[Any], request: Request) -> dict[str, Any]:
-    reader = body(data=request.data)
-    reader.is_valid(raise_exception=True)
-    valid: dict[str, Any] = reader.validated_data
-    return valid
-
-
-def _fresh(answer: dict[str, Any], *, status: int = 200) -> Response:
+def fresh(answer: dict[str, Any], *, status: int = 200) -> Response:
     """Tokens, codes and numbers are for the one who asked: no cache keeps them."""
     return Response(answer, status=status, headers={"Cache-Control": "no-store"})
 
@@ -159,7 +153,7 @@ def _session(session: Session) -> dict[str, Any]:
     }
 
 
-def _me(request: Request) -> Device:
+def me(request: Request) -> Device:
     return cast(Device, request.user)
 
 
@@ -181,14 +175,20 @@ def _about(device: Device) -> dict[str, Any]:
         "kind": owner.kind,
         "accepts_invites": owner.accepts_invites,
         "joined_at": owner.joined_at,
-        "device": {
-            "id": str(device.id),
-            "platform": device.platform,
-            "app_version": device.app_version,
-            "os_version": device.os_version,
-            "device_class": device.device_class,
-            "label": device.label,
-        },
+        "device": about_device(device),
         "device_list": _list_of(device),
         "blocks": [str(blocked) for blocked in owner.blocks.order_by("id").values_list("blocked_id", flat=True)],
+    }
+
+
+def about_device(device: Device) -> dict[str, Any]:
+    """What its owner may know of one device."""
+    return {
+        "id": str(device.id),
+        "platform": device.platform,
+        "app_version": device.app_version,
+        "os_version": device.os_version,
+        "device_class": device.device_class,
+        "network_class": device.network_class,
+        "label": device.label,
     }

@@ -78,6 +78,9 @@ WEB: dict[Least, str] = {
     Least.PHONE: """
         GET PUT    v1/device-list
         GET PATCH  v1/me
+        PATCH      v1/me/device
+        GET        v1/me/devices
+        PATCH DELETE v1/me/devices/<uuid:device>
         PUT DELETE v1/me/blocks/<uuid:subscriber>
     """,
     Least.READ: """
@@ -140,6 +143,7 @@ WEB: dict[Least, str] = {
         POST  api/grants/<int:id>/freeze
         POST  api/grants/<int:id>/thaw
         POST  api/subscribers
+        POST  api/subscribers/<str:named>/devices/<uuid:device>/revoke
         POST  api/keys
         POST  api/keys/<int:id>/revoke
     """,

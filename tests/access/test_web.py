@@ -32,6 +32,7 @@ pytestmark = pytest.mark.django_db
 METHODS = ("get", "post", "put", "patch", "delete")
 PASSWORD = "a long enough password 42"
 NOT_THERE = {"key": "absent", "id": "0", "version": "0", "a": "0", "b": "0", "subscriber": str(UUID(int=7)),
+             "device": str(UUID(int=7)),
              "named": str(UUID(int=7)), "content_type_id": "0", "object_id": "0", "kind": "feature",
              "verb": "off", "app_label": "rollout", "url": "nowhere"}  # fmt: skip
 

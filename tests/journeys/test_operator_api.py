@@ -248,6 +248,23 @@ def test_audit__after_a_change__is_listed_in_order_and_checked(api):
     assert checked["unsealed"] + checked["entries"] >= 2
 
 
+def test_device__that_was_lost__is_signed_out_by_an_operator_and_audited(api):
+    person, stranger = builders.subscriber(), builders.subscriber()
+    device = builders.device(person, label="Lost")
+    place = f"devices/{device.pk}/revoke"
+
+    told = api.post(f"subscribers/{person.pk}/{place}", {"reason": "Left in a taxi."}).told
+    again = api.post(f"subscribers/{person.pk}/{place}", {"reason": "Left in a taxi."})
+    of_another = api.post(f"subscribers/{stranger.pk}/devices/{builders.device(person).pk}/revoke", {"reason": "No."})
+
+    assert (told["label"], told["revoked_at"] is not None) == ("Lost", True)
+    assert is_problem(again, 404, "not_found")
+    assert is_problem(of_another, 404, "not_found")
+    last = api.get("audit?limit=1000").told["results"][-1]
+    assert (last["verb"], last["subject"]) == ("device.revoked", f"subscriber:{person.pk}")
+    assert (last["reason"], last["detail"]) == ("Left in a taxi.", {"device": str(device.pk)})
+
+
 def test_keys__made_used_and_revoked__are_shown_once(api):
     made = api.post("keys", {"name": "backend", "scopes": ["read"]}).told
     listed = api.get("keys").told["results"]

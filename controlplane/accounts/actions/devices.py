@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from controlplane.accounts.errors import DeviceRefused
+from controlplane.accounts.errors import DeviceRefused, TokenRefused
 from controlplane.accounts.models import Device, DeviceList, RefreshToken, Subscriber
 from controlplane.accounts.rules.device_list import (
     DeviceKeys,
@@ -21,9 +23,13 @@ from controlplane.accounts.rules.device_list import (
     read_list,
     read_signed,
 )
+from controlplane.audit.record import Actor, record
 from controlplane.outbox.actions import enqueue
+from controlplane.refusal import NotFound
 
 log = structlog.get_logger(__name__)
+
+DESCRIBED = ("app_version", "os_version", "network_class", "label")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,38 @@ def register_device(new: NewDevice, *, subscriber: Subscriber, now: datetime) ->
             )
     except IntegrityError:
         raise DeviceRefused from None
+
+
+def describe_device(device: Device, said: Mapping[str, Any]) -> None:
+    """The device, and its owner's carrier, as the phone says now; what it doesn't say stays. The next access token
+    carries it. `push` is a service and a token, or None for none. Raises TokenRefused once the device has ended.
+    """
+    values = {name: said[name] for name in DESCRIBED if name in said}
+    if "push" in said:
+        push = said["push"] or {}
+        values |= {"push_service": push.get("service", ""), "push_token_sealed": _sealed(push.get("token", ""))}
+    with transaction.atomic():
+        # Conditional, so that nothing is written to a device whose end commits meanwhile.
+        if values and not Device.objects.live().filter(id=device.id).update(**values):
+            raise TokenRefused
+        if "carrier" in said:
+            Subscriber.objects.filter(id=device.subscriber_id).update(carrier=said["carrier"])
+
+
+def live_device_of(subscriber_id: UUID, device_id: UUID) -> Device:
+    """The subscriber's live device with this id. Raises NotFound, the same for nobody's and for somebody else's."""
+    device = Device.objects.live().filter(id=device_id, subscriber_id=subscriber_id).first()
+    if device is None:
+        raise NotFound("None of this person's devices has this id, or it was signed out already.")
+    return device
+
+
+@transaction.atomic
+def sign_out_device(device: Device, *, actor: Actor, now: datetime, reason: str) -> None:
+    """An operator ends the device: a lost phone, say."""
+    if revoke_device(device.id, now=now):
+        subject = f"subscriber:{device.subscriber_id}"
+        record("device.revoked", subject=subject, actor=actor, now=now, reason=reason, detail={"device": device.id})
 
 
 def revoke_device(device_id: UUID, *, now: datetime) -> bool:
@@ -122,6 +160,12 @@ def put_device_list(body: bytes, *, signature: bytes, device: Device, now: datet
 def current_list(subscriber_id: UUID) -> DeviceList | None:
     """The newest list, or None before the first."""
     return DeviceList.objects.filter(subscriber_id=subscriber_id).order_by("-epoch").first()
+
+
+def listed_devices(subscriber_id: UUID) -> frozenset[UUID]:
+    """The ids that stand on the newest list."""
+    last = _standing(current_list(subscriber_id))
+    return frozenset(last.devices) if last else frozenset()
 
 
 def _registered(subscriber_id: UUID) -> dict[UUID, DeviceKeys]:

@@ -122,6 +122,15 @@ class Migration(migrations.Migration):
                         choices=[("low", "Low"), ("mid", "Mid"), ("high", "High")], default="mid", max_length=8
                     ),
                 ),
+                (
+                    "network_class",
+                    models.CharField(
+                        blank=True,
+                        choices=[("2g", "G2"), ("3g", "G3"), ("4g", "G4"), ("5g", "G5"), ("wifi", "Wifi")],
+                        default="",
+                        max_length=4,
+                    ),
+                ),
                 ("label", models.CharField(blank=True, default="", max_length=64)),
                 ("push_service", models.CharField(blank=True, default="", max_length=16)),
                 ("push_token_sealed", models.BinaryField(null=True)),
