@@ -42,7 +42,7 @@ doctor: setup
 	@exec $(PY) manage.py doctor
 
 reset:
-	@$(or $(wildcard $(PY)),$(PYTHON)) -m controlplane.reset $(if $(FORCE),--force)
+	@$(or $(wildcard $(PY)),$(PYTHON)) -m controlplane.host.reset $(if $(FORCE),--force)
 
 test: setup-dev chromium
 	@echo "Running the tests."

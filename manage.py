@@ -10,8 +10,8 @@ import sys
 
 # Commands that start without Django, since they are long-lived or stand outside it: name -> module with `main(argv)`.
 PLAIN = {
-    "run": "controlplane.supervise",
-    "processes": "controlplane.supervise",
+    "run": "controlplane.host.supervise",
+    "processes": "controlplane.host.supervise",
     "edge": "calls.edge.app",
     "phone": "calls.phone.__main__",
 }
@@ -21,7 +21,7 @@ def main() -> int:
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
     if command == "story":
         # The story imports nothing of Rollcall and must not see its stores: it runs in a clean environment.
-        os.environ["ROLLCALL_DATA"] = str(importlib.import_module("controlplane.env").data_folder(os.environ))
+        os.environ["ROLLCALL_DATA"] = str(importlib.import_module("controlplane.base.env").data_folder(os.environ))
         for secret in ("DATABASE_URL", "REDIS_URL", "ROLLCALL_SECRET"):
             os.environ.pop(secret, None)
         sys.argv = ["story", *sys.argv[2:]]
@@ -32,7 +32,7 @@ def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
     from django.core.management import execute_from_command_line
 
-    from controlplane import logs
+    from controlplane.base import logs
 
     logs.configure_command(command)
     execute_from_command_line(sys.argv)

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmarks.harness import ROOT
-from controlplane import embedded, env, logs
+from controlplane.base import env, logs
+from controlplane.host import embedded
 
 PATIENCE = 60.0  # seconds for a process to be ready
 

@@ -11,7 +11,8 @@ from typing import Any
 from celery import Celery, beat
 from celery.signals import setup_logging
 
-from controlplane import logs, settings
+from controlplane import settings
+from controlplane.base import logs
 
 app = Celery("rollcall", fixups=[])
 app.config_from_object("controlplane.settings", namespace="CELERY")

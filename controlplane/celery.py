@@ -18,7 +18,7 @@ from celery import Celery
 from celery.signals import setup_logging
 from django.conf import settings
 
-from controlplane import logs
+from controlplane.base import logs
 
 QUEUES = ("ticks", "bulk")
 HEARTBEAT_KEY = "rc:heartbeat:{queue}"

@@ -10,8 +10,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from controlplane.actions import functions
-from controlplane.addresses import is_loopback
-from controlplane.env import Env
+from controlplane.base.addresses import is_loopback
+from controlplane.base.env import Env
 
 
 def reaches_beyond(env: Env) -> bool:

@@ -1,13 +1,14 @@
-"""Django's settings, built from `controlplane.env`: nothing else reads the environment."""
+"""Django's settings, built from `controlplane.base.env`: nothing else reads the environment."""
 
 from __future__ import annotations
 
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from controlplane import embedded, env
+from controlplane.base import env
+from controlplane.base.keys import Keys
 from controlplane.console.site import UNFOLD  # noqa: F401 (a setting of the console's shell)
-from controlplane.keys import Keys
+from controlplane.host import embedded
 
 ENV = env.load()
 KEYS = Keys(ENV.secret)

@@ -9,8 +9,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
 
 from django.core.wsgi import get_wsgi_application
 
-from controlplane import env, logs
-from controlplane.child import die_with_parent
+from controlplane.base import env, logs
+from controlplane.host.child import die_with_parent
 
 if os.environ.get("ROLLCALL_SUPERVISED"):
     # granian's worker is a grandchild of the supervisor: it must not keep the port when its own parent is killed.

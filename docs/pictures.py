@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from controlplane import env  # noqa: E402 - the project's own folder is named above
+from controlplane.base import env  # noqa: E402 - the project's own folder is named above
 from tests.browser.chromium import FLAGS, executable  # noqa: E402
 
 PICTURES = Path(__file__).with_name("pictures")

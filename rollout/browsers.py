@@ -8,7 +8,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 from rollout.desk import AT_LEAST, Desk
 from rollout.ruleset import NUMBER
 

@@ -14,7 +14,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from controlplane.accounts.roles import Role, has_role, rights_of
 from controlplane.audit.record import Actor
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 
 SIGNS = {"on": "steady", "off": "waiting", "killed": "stopped", "open": "moving", "held": "held", "draft": "waiting",
          "done": "steady", "scheduled": "waiting", "closed": "steady", "ramp": "moving", "hold": "held",

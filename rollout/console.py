@@ -14,7 +14,7 @@ from django import forms
 from django.utils import timezone
 
 from controlplane.audit.record import Actor
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 from rollout.actions import definitions, features, grants, waves, windows
 from rollout.definitions import plan
 from rollout.headcounts import headcounts, wave_size

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 
 LARGEST_BODY = 64 * 1024
 MOST_MEMBERS = 1_000

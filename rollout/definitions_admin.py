@@ -17,7 +17,7 @@ from django.utils.html import format_html
 
 from controlplane.accounts.readonly import OnlyShown
 from controlplane.accounts.roles import Role, has_role
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 from rollout.actions import audiences, features
 from rollout.audiences import uses
 from rollout.byactions import Reasoned, ReasonedForm, actor_of, pill

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from controlplane.refusal import NotAllowed, NotAuthenticated, TooMany, TryAgain
+from controlplane.base.refusal import NotAllowed, NotAuthenticated, TooMany, TryAgain
 from rollout.context import BadContext, Context
 from rollout.feed import Feed, FeedRow, merge
 from rollout.limits import BACKEND_DECISIONS_PER_SECOND, PHONE_DECISIONS_PER_SECOND

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 
 
 class FeatureUnknown(Refusal):

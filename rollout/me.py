@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from controlplane.refusal import NotAuthenticated, TryAgain
+from controlplane.base.refusal import NotAuthenticated, TryAgain
 from rollout.browsers import Browsers
 from rollout.context import NO_CONTEXT
 from rollout.desk import Caller, Counter, Desk

@@ -17,7 +17,7 @@ import orjson
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
-from controlplane.refusal import NotAuthenticated
+from controlplane.base.refusal import NotAuthenticated
 
 PERIOD = 900  # seconds: a backend's pass is good for one to two of these
 LONGEST = 2_048

@@ -18,7 +18,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from controlplane.refusal import NotAuthenticated, TooMany
+from controlplane.base.refusal import NotAuthenticated, TooMany
 from rollout.browsers import CORS
 from rollout.desk import Desk
 from rollout.feed import OVERLAP, FeedRow

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_django
 
-from controlplane import embedded, env
+from controlplane.base import env
+from controlplane.host import embedded
 
 if TYPE_CHECKING:
     from story.stack import Stack
@@ -39,7 +40,7 @@ FIRST = (
     "tests/faults/test_kills.py",
     "tests/faults/",
     "tests/browser/",
-    "tests/test_embedded.py",
+    "tests/host/test_embedded.py",
     "tests/console/",
 )
 

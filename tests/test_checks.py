@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from controlplane import checks, env
+from controlplane import checks
+from controlplane.base import env
 
 SOUND: dict[str, Any] = {
     "demonstration": False,

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 import structlog
 
-from controlplane.refusal import Refusal, TryAgain
+from controlplane.base.refusal import Refusal, TryAgain
 
 from .metrics import Metrics
 from .operations import Asked, Operations

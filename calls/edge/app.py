@@ -14,9 +14,9 @@ import uvloop
 from aiohttp import web
 
 from calls.rules.messages import FRAME_BYTES
-from controlplane import logs
-from controlplane.env import BadSetting, load
-from controlplane.refusal import BadInput, NotFound, Refusal, TryAgain
+from controlplane.base import logs
+from controlplane.base.env import BadSetting, load
+from controlplane.base.refusal import BadInput, NotFound, Refusal, TryAgain
 from rollout import me, ofrep
 from rollout.desk import Counter
 from rollout.streams import Streams

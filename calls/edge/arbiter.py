@@ -32,7 +32,7 @@ from calls.rules.call import (
 )
 from calls.rules.moves import step
 from calls.rules.news import grant_event
-from controlplane.refusal import Refusal, TryAgain
+from controlplane.base.refusal import Refusal, TryAgain
 
 from .database import Database
 from .journal import Journal

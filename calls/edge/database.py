@@ -18,7 +18,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_dumps, set_json_loads
 
-from controlplane.refusal import TryAgain
+from controlplane.base.refusal import TryAgain
 
 DEADLINE = 1.5
 CONNECTIONS = 8

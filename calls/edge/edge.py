@@ -15,10 +15,10 @@ from psycopg import AsyncConnection
 from redis.asyncio import Redis
 
 from calls.rules.call import Timers
-from controlplane.embedded import database_url, redis_url
-from controlplane.env import Env
-from controlplane.keys import Keys
-from controlplane.programs import probe_name
+from controlplane.base.env import Env
+from controlplane.base.keys import Keys
+from controlplane.host.embedded import database_url, redis_url
+from controlplane.host.programs import probe_name
 from rollout.feed import OVERLAP, Feed, FeedRow
 from rollout.ruleset import Rulesets
 from rollout.watch import Watcher

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from controlplane.refusal import NotAuthenticated, Refusal
+from controlplane.base.refusal import NotAuthenticated, Refusal
 
 
 def signed_out() -> NotAuthenticated:

@@ -11,9 +11,9 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, w
 from yarl import URL
 
 from calls.rules.messages import FRAME_BYTES
-from controlplane.addresses import client_address
-from controlplane.env import Network
-from controlplane.refusal import NotFound, TryAgain
+from controlplane.base.addresses import client_address
+from controlplane.base.env import Network
+from controlplane.base.refusal import NotFound, TryAgain
 
 from .errors import BodyTooLarge
 from .limits import FORWARD, Limits

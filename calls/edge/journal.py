@@ -12,7 +12,7 @@ import orjson
 import structlog
 
 from calls.rules.call import Call
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 
 from .database import Database
 from .metrics import Metrics

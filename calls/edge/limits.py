@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 
-from controlplane.refusal import TooMany
+from controlplane.base.refusal import TooMany
 
 from .store import Store, StoreAway
 

@@ -24,7 +24,7 @@ from calls.rules.call import (
 )
 from calls.rules.ending import Reason, words
 from calls.rules.messages import REQUESTS, Unreadable, read
-from controlplane.refusal import BadInput, TryAgain
+from controlplane.base.refusal import BadInput, TryAgain
 
 from .arbiter import Arbiter, Moved
 from .errors import CallOver, CallUnknown, OutOfState, TooLate

@@ -9,9 +9,9 @@ from pathlib import Path
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from controlplane.addresses import is_loopback
-from controlplane.env import ROOT
-from controlplane.refusal import NotFound
+from controlplane.base.addresses import is_loopback
+from controlplane.base.env import ROOT
+from controlplane.base.refusal import NotFound
 from rollout.desk import credential, key_of
 
 from .arbiter import Arbiter

@@ -22,9 +22,9 @@ from calls.rules.reach import Reach, Shown, judge
 from calls.turn import ice_servers
 from controlplane.accounts.errors import DeviceNotListed
 from controlplane.accounts.rules.phone import PhoneNumber, parse_phone
-from controlplane.env import Env
-from controlplane.keys import Keys
-from controlplane.refusal import BadInput, Refusal, TryAgain
+from controlplane.base.env import Env
+from controlplane.base.keys import Keys
+from controlplane.base.refusal import BadInput, Refusal, TryAgain
 from rollout.rules.decision import Decision
 from rollout.rules.invite import CALLEE_ONLY, Outcome
 

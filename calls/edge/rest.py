@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from calls.rules.messages import FRAME_BYTES
-from controlplane.refusal import BadInput
+from controlplane.base.refusal import BadInput
 
 from .answers import Answers
 from .errors import BodyTooLarge

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from aiohttp import WSMsgType, web
 
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 
 from .limits import SEND_QUEUE_BYTES, SEND_SECONDS, FrameBudget
 from .store import Entry

@@ -14,7 +14,7 @@ import structlog
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from calls.rules.messages import ACK, FRAME_BYTES, HELLO, TOKEN, Message, Unreadable, read
-from controlplane.refusal import BadInput, NotAllowed, NotAuthenticated, Refusal, TooMany, TryAgain
+from controlplane.base.refusal import BadInput, NotAllowed, NotAuthenticated, Refusal, TooMany, TryAgain
 
 from . import limits
 from .answers import Answers

@@ -14,7 +14,7 @@ import orjson
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 
 TICKET_MS = 60_000
 

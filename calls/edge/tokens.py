@@ -13,7 +13,7 @@ import orjson
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
-from controlplane.refusal import NotAuthenticated
+from controlplane.base.refusal import NotAuthenticated
 
 MOST_REMEMBERED = 20_000
 SKEW_SECONDS = 5

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from calls.rules.call import Call, Event, Finished, Gone, State, Tell
 from calls.rules.ending import Reason, words
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 from rollout.feed import FeedRow
 from rollout.rules.decision import Ruleset
 from rollout.rules.feature import Access, Switch

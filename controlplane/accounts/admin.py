@@ -21,7 +21,7 @@ from controlplane.accounts.readonly import OnlyShown, OnlyShownInline
 from controlplane.accounts.roles import Role, has_role, rights_of
 from controlplane.accounts.rules.phone import parse_phone
 from controlplane.audit.record import Actor, record
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 
 
 class DeviceInline(OnlyShownInline):

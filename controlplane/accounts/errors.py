@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.refusal import NotAuthenticated, Refusal, TooMany
+from controlplane.base.refusal import NotAuthenticated, Refusal, TooMany
 
 
 class PhoneInvalid(Refusal):

@@ -25,9 +25,9 @@ from controlplane.accounts.actions.subscribers import NewPerson, import_people
 from controlplane.accounts.models import Subscriber
 from controlplane.api import keys
 from controlplane.audit.record import Actor
-from controlplane.env import Env
-from controlplane.keys import Keys
-from controlplane.refusal import Refusal
+from controlplane.base.env import Env
+from controlplane.base.keys import Keys
+from controlplane.base.refusal import Refusal
 from rollout.actions import areas, features, grants, windows
 from rollout.models import Area, Feature, Grant, Source, Window
 

@@ -16,7 +16,7 @@ import psycopg
 from django.db import connection, transaction
 from django.db.utils import ProgrammingError
 
-from controlplane.env import ROOT
+from controlplane.base.env import ROOT
 
 FOLDERS = (ROOT / "rollout" / "actions" / "sql", ROOT / "calls" / "sql")
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from nacl.secret import SecretBox
 
 from controlplane.api.models import StoredAnswer
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 
 KEPT = timedelta(hours=24)
 

@@ -16,11 +16,11 @@ from controlplane.accounts.access_token import live_device, read_token
 from controlplane.accounts.actions.keys import PREFIX, Scope, live_key
 from controlplane.accounts.models import ApiKey, Device
 from controlplane.accounts.roles import Role, has_role, rights_of
-from controlplane.addresses import client_address as nearest
 from controlplane.audit.models import Channel
 from controlplane.audit.record import Actor
 from controlplane.audit.rules.verbs import Right
-from controlplane.refusal import NotAllowed, NotAuthenticated
+from controlplane.base.addresses import client_address as nearest
+from controlplane.base.refusal import NotAllowed, NotAuthenticated
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 # What each scope of a key also allows.

@@ -11,8 +11,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from controlplane.refusal import BadInput
-from controlplane.wording import hidden_in
+from controlplane.base.refusal import BadInput
+from controlplane.base.wording import hidden_in
 
 M = TypeVar("M", bound=Model)
 MOST = 1000

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from controlplane.api.finding import find_subscriber
 from controlplane.api.house_bodies import ExplainAnswer
-from controlplane.refusal import BadInput
+from controlplane.base.refusal import BadInput
 from rollout.errors import FeatureUnknown
 from rollout.explain import explain
 from rollout.models import Feature

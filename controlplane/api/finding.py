@@ -9,7 +9,7 @@ from django.conf import settings
 
 from controlplane.accounts.models import Subscriber
 from controlplane.accounts.rules.phone import parse_phone
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 
 
 class SubscriberUnknown(Refusal):

@@ -24,10 +24,10 @@ from controlplane.api.bodies import PAGING, ReasonBody, list_of, listed, newest_
 from controlplane.api.finding import find_subscriber
 from controlplane.audit.models import AuditEntry
 from controlplane.audit.verify import verify
+from controlplane.base.refusal import BadInput, NotFound
+from controlplane.base.version import VERSION
 from controlplane.console.panels import overview
 from controlplane.outbox.models import Outbox
-from controlplane.refusal import BadInput, NotFound
-from controlplane.version import VERSION
 from rollout.models import CallEvidence
 from rollout.overview import AreaRow, FeatureRow
 

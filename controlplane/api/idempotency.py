@@ -14,7 +14,7 @@ from django.utils import timezone
 from controlplane.accounts.actions.keys import live_key
 from controlplane.api.actions import Kept, Question, claim, find, keep
 from controlplane.api.problems import as_response
-from controlplane.refusal import BadInput, Refusal
+from controlplane.base.refusal import BadInput, Refusal
 
 View = Callable[..., HttpResponseBase]
 SAFE = ("GET", "HEAD", "OPTIONS")

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlplane.api.bodies import MOST, number
-from controlplane.refusal import BadInput
+from controlplane.base.refusal import BadInput
 
 M = TypeVar("M", bound=Model)
 TAG = re.compile(r'"([0-9a-f]{1,16})"\Z')

@@ -11,7 +11,7 @@ import orjson
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from controlplane.refusal import BadInput, TooLarge
+from controlplane.base.refusal import BadInput, TooLarge
 
 LARGEST_BODY = 2 * 1024 * 1024  # bytes, unless a view says otherwise (`largest_body`)
 DEEPEST = 64  # levels of lists and objects

@@ -15,7 +15,7 @@ from controlplane.accounts.models import Device
 from controlplane.api import phone_bodies as bodies
 from controlplane.api.bodies import read
 from controlplane.api.phones import NOTHING, PhoneView, about_device, fresh, me
-from controlplane.refusal import BadInput
+from controlplane.base.refusal import BadInput
 
 
 class MyDeviceView(PhoneView):

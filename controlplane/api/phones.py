@@ -19,7 +19,7 @@ from controlplane.api import phone_bodies as bodies
 from controlplane.api.authentication import IsPhone, PhoneToken, client_address
 from controlplane.api.bodies import read
 from controlplane.api.claims import rollout_claims
-from controlplane.refusal import NotFound
+from controlplane.base.refusal import NotFound
 
 NOTHING = OpenApiResponse(description="Done")
 

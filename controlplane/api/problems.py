@@ -16,7 +16,16 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from controlplane.refusal import BadInput, NotAllowed, NotAuthenticated, NotFound, Refusal, TooLarge, TooMany, TryAgain
+from controlplane.base.refusal import (
+    BadInput,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    Refusal,
+    TooLarge,
+    TooMany,
+    TryAgain,
+)
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from controlplane.audit.models import ActorKind, AuditEntry, Channel
 from controlplane.audit.rules.verbs import NEEDED, Right, right_for
-from controlplane.refusal import NotAllowed
+from controlplane.base.refusal import NotAllowed
 
 log = structlog.get_logger(__name__)
 

@@ -15,8 +15,8 @@ from controlplane.accounts.models import Subscriber
 from controlplane.accounts.roles import Role
 from controlplane.api import keys
 from controlplane.api.finding import find_subscriber, find_subscribers
+from controlplane.base.refusal import Refusal
 from controlplane.console.views import actor_of, page, shown
-from controlplane.refusal import Refusal
 from rollout.actions import grants
 from rollout.explain import explain as explained
 from rollout.models import Feature, Grant

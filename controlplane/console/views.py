@@ -17,9 +17,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from calls.console import running_by_feature
 from controlplane.accounts.roles import Role, has_role, rights_of
 from controlplane.audit.record import Actor
+from controlplane.base.refusal import Refusal
 from controlplane.console import panels
 from controlplane.console.verbs import KINDS, find
-from controlplane.refusal import Refusal
 from rollout.console import Verb
 from rollout.models import Feature
 

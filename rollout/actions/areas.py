@@ -12,8 +12,8 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from controlplane.audit.record import Actor, record
-from controlplane.refusal import BadInput, NotFound
-from controlplane.wording import shown
+from controlplane.base.refusal import BadInput, NotFound
+from controlplane.base.wording import shown
 from rollout.actions.rulesets import publish
 from rollout.errors import AreaExists, ChangedMeanwhile
 from rollout.models import Allowance, Area

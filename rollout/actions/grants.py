@@ -12,8 +12,8 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from controlplane.audit.record import Actor, record
+from controlplane.base.refusal import BadInput, NotFound
 from controlplane.outbox.actions import enqueue, nudge
-from controlplane.refusal import BadInput, NotFound
 from rollout.errors import FeatureUnknown, GrantNotLive
 from rollout.limits import GRANTS_AT_ONCE
 from rollout.models import Feature, Grant, GrantState, Source

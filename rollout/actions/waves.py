@@ -17,9 +17,9 @@ from django.db.models import Exists, Max, OuterRef, Prefetch
 
 from controlplane.accounts.models import Device, Subscriber
 from controlplane.audit.record import Actor, record
+from controlplane.base.refusal import BadInput, NotFound
+from controlplane.base.wording import shown
 from controlplane.outbox.actions import nudge
-from controlplane.refusal import BadInput, NotFound
-from controlplane.wording import shown
 from rollout.actions.evidence import config_of
 from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish

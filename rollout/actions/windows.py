@@ -11,9 +11,9 @@ import structlog
 from django.db import connection, transaction
 
 from controlplane.audit.record import Actor, record
+from controlplane.base.refusal import BadInput, NotFound
+from controlplane.base.wording import shown
 from controlplane.outbox.actions import nudge
-from controlplane.refusal import BadInput, NotFound
-from controlplane.wording import shown
 from rollout.actions.evidence import count_window
 from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish

@@ -15,7 +15,7 @@ from controlplane.api.authentication import actor_of
 from controlplane.api.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
 from controlplane.api.finding import find_subscriber, find_subscribers
 from controlplane.api.manners import tag_asked, tagged
-from controlplane.refusal import BadInput, NotFound
+from controlplane.base.refusal import BadInput, NotFound
 from rollout.actions import areas, grants
 from rollout.api.bodies import (
     AreaAnswer,

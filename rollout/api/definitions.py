@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from controlplane.api.authentication import actor_of
 from controlplane.api.bodies import Body
-from controlplane.refusal import BadInput
+from controlplane.base.refusal import BadInput
 from rollout.actions.definitions import import_definitions
 from rollout.definitions import Plan, export, plan
 from rollout.rules.definitions import FORMAT

@@ -16,7 +16,7 @@ from controlplane.api.authentication import actor_of
 from controlplane.api.bodies import ReasonBody, list_of, listed, read
 from controlplane.api.finding import find_subscriber
 from controlplane.api.manners import PAGING_BY_KEY, keyed_page, revision_asked, tagged
-from controlplane.refusal import BadInput, NotFound
+from controlplane.base.refusal import BadInput, NotFound
 from rollout.actions import features
 from rollout.api.bodies import AccessBody, BranchAnswer, FeatureAnswer, FeatureBody, FeaturePatch, KillBody
 from rollout.errors import FeatureUnknown

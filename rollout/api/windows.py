@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from controlplane.api.authentication import actor_of
 from controlplane.api.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
-from controlplane.refusal import NotFound
+from controlplane.base.refusal import NotFound
 from rollout.actions import waves, windows
 from rollout.api.bodies import WaveAnswer, WaveBody, WindowAnswer, WindowBody
 from rollout.models import Wave, Window

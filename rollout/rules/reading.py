@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from controlplane.wording import hidden_in
+from controlplane.base.wording import hidden_in
 
 KEY_PATTERN = r"\A(?!\.{1,2}\Z)[a-z0-9._-]{1,64}\Z"  # clients take "." and ".." out of addresses
 KEY = re.compile(KEY_PATTERN)

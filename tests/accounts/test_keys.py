@@ -17,7 +17,7 @@ from controlplane.accounts.roles import Role, has_role
 from controlplane.audit.models import AuditEntry
 from controlplane.audit.record import Actor
 from controlplane.audit.rules.verbs import Right
-from controlplane.refusal import BadInput, NotFound
+from controlplane.base.refusal import BadInput, NotFound
 from tests import builders
 from tests.builders import NOON
 

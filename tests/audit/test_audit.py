@@ -20,8 +20,8 @@ from controlplane.audit.record import Actor, record
 from controlplane.audit.rules.verbs import Right
 from controlplane.audit.seal import IMPATIENT_AFTER, head_path, seal, sign_head
 from controlplane.audit.verify import verify
+from controlplane.base.refusal import NotAllowed
 from controlplane.outbox.models import Outbox
-from controlplane.refusal import NotAllowed
 from tests.builders import NOON
 
 OLGA = Actor.operator("olga", Right)

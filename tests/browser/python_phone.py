@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controlplane.env import ROOT
+from controlplane.base.env import ROOT
 from story.tones import seconds_of_tone
 
 

@@ -37,8 +37,8 @@ from calls.rules.call import Answered, Call, Cancelled, Finished, Gone, Invited,
 from calls.rules.ending import Reason
 from calls.rules.moves import step
 from calls.turn import CREDENTIAL_SECONDS, ice_servers, user_id
-from controlplane.addresses import client_address
-from controlplane.refusal import NotAuthenticated
+from controlplane.base.addresses import client_address
+from controlplane.base.refusal import NotAuthenticated
 from rollout.feed import FeedRow
 from rollout.rules.feature import Access
 

@@ -93,7 +93,7 @@ class Stack:
 
     def family(self) -> list[int]:
         """Everything that descends from the supervisor, itself left out."""
-        from controlplane.memory import descendants
+        from controlplane.host.memory import descendants
 
         return descendants(self.process.pid)[1:]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from controlplane import env as environment
-from controlplane.child import StartTrouble
-from controlplane.datafolder import Lock
-from controlplane.programs import Program
-from controlplane.runtime import Runtime
-from controlplane.server import Server
-from controlplane.supervise import Log, Parts, Supervisor
+from controlplane.base import env as environment
+from controlplane.host.child import StartTrouble
+from controlplane.host.datafolder import Lock
+from controlplane.host.programs import Program
+from controlplane.host.runtime import Runtime
+from controlplane.host.server import Server
+from controlplane.host.supervise import Log, Parts, Supervisor
 
 STEADY = "import signal, time; print('steady', flush=True); signal.signal(15, lambda *a: exit(0)); time.sleep(600)"
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('stubborn', flush=True); time.sleep(600)"

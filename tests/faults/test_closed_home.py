@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from controlplane import env, reach
-from controlplane.child import Account, unreachable
-from controlplane.server import run_once
+from controlplane.base import env
+from controlplane.host import reach
+from controlplane.host.child import Account, unreachable
+from controlplane.host.server import run_once
 from tests.faults.stacks import ROOT, Stack, environment
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the servers as somebody else")
@@ -69,10 +70,10 @@ def test_run__checkout_in_a_closed_home__starts_and_every_command_finds_its_data
             return done.stdout + done.stderr
 
         assert "steady" in command("manage.py", "processes")
-        assert "stop it first" in command("-m", "controlplane.reset", "--force")
+        assert "stop it first" in command("-m", "controlplane.host.reset", "--force")
     finally:
         stack.end()
-    assert f"{data} is deleted" in command("-m", "controlplane.reset", "--force")
+    assert f"{data} is deleted" in command("-m", "controlplane.host.reset", "--force")
     assert not data.exists()
 
 

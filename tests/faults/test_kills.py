@@ -17,7 +17,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from controlplane import embedded, env
+from controlplane.base import env
+from controlplane.host import embedded
 from story.phones import Phone, PhoneFailed, phone_command
 from story.rest import Refused, wait_until
 from story.stack import Stack

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.child import Account, unreachable
-from controlplane.datafolder import is_held
-from controlplane.watched import FIRST_PAUSE, HEALTHY, LONGEST_PAUSE, next_pause
+from controlplane.host.child import Account, unreachable
+from controlplane.host.datafolder import is_held
+from controlplane.host.watched import FIRST_PAUSE, HEALTHY, LONGEST_PAUSE, next_pause
 from tests.faults.stacks import REAL, ROOT, STUBS, Stack, environment, free_ports, lives, until
 
 Start = Callable[..., Stack]

@@ -10,7 +10,7 @@ from typing import Any
 
 from nacl.signing import SigningKey
 
-from controlplane.refusal import NotAuthenticated, TryAgain
+from controlplane.base.refusal import NotAuthenticated, TryAgain
 from rollout.feed import Feed, FeedRow
 from rollout.ruleset import Rulesets, Signed, canonical, sign
 

@@ -25,9 +25,9 @@ from calls.rules import devices
 from calls.rules.blob import b64
 from calls.rules.devices import DeviceKeys
 from calls.rules.messages import REQUESTS
-from controlplane import env
 from controlplane.accounts.actions.tokens import mint
 from controlplane.accounts.models import Device, DeviceList, Subscriber
+from controlplane.base import env
 from rollout.actions import rulesets
 from tests import builders
 from tests.rollout import cast

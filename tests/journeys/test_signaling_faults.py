@@ -19,7 +19,7 @@ from django.conf import settings
 
 from calls.edge.database import Database
 from calls.edge.store import StoreAway
-from controlplane.refusal import TryAgain
+from controlplane.base.refusal import TryAgain
 from rollout.models import Grant, Reservation, Window
 from tests.journeys.signaling import (
     BLOB,

@@ -15,8 +15,8 @@ import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from controlplane import logs
-from controlplane.refusal import NotAuthenticated
+from controlplane.base import logs
+from controlplane.base.refusal import NotAuthenticated
 from rollout import ofrep, streams
 from rollout.desk import Counter
 from rollout.feed import FeedRow

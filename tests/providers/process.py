@@ -22,7 +22,7 @@ from aiohttp.test_utils import unused_port
 from django.conf import settings
 from django.utils import timezone
 
-from controlplane.env import ROOT
+from controlplane.base.env import ROOT
 from rollout.actions import rulesets
 from rollout.models import Feature
 from tests import builders

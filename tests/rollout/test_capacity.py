@@ -13,7 +13,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from controlplane.audit.models import AuditEntry
-from controlplane.refusal import BadInput, NotFound
+from controlplane.base.refusal import BadInput, NotFound
 from rollout import tasks
 from rollout.actions import capacity, evidence, waves
 from rollout.actions.areas import change_area, create_area

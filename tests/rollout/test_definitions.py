@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controlplane.audit.models import AuditEntry
-from controlplane.wording import hidden_in
+from controlplane.base.wording import hidden_in
 from rollout.actions import features
 from rollout.actions.definitions import import_definitions
 from rollout.definitions import export, plan

@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from controlplane.accounts.models import Block, Subscriber
 from controlplane.audit.models import AuditEntry
+from controlplane.base.refusal import BadInput, NotFound
 from controlplane.outbox.models import Outbox
-from controlplane.refusal import BadInput, NotFound
 from rollout.actions.grants import freeze_grant, grant_people, revoke_grant, thaw_grant
 from rollout.errors import FeatureUnknown, GrantNotLive
 from rollout.models import Allowance, Area, Feature, Grant, GrantState, Refusal, Reservation, Window

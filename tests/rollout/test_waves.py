@@ -9,8 +9,8 @@ import pytest
 from django.utils import timezone
 
 from controlplane.audit.models import AuditEntry
+from controlplane.base.refusal import BadInput, NotFound
 from controlplane.outbox.models import Outbox
-from controlplane.refusal import BadInput, NotFound
 from rollout.actions import narrowing
 from rollout.actions.grants import revoke_grant
 from rollout.actions.waves import Admission, admit, create_wave, hold_wave, open_wave, resume_wave

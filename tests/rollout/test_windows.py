@@ -10,9 +10,9 @@ import pytest
 from django.utils import timezone
 
 from controlplane.audit.models import AuditEntry
+from controlplane.base.refusal import BadInput, NotFound
 from controlplane.outbox.actions import Effect, deliver_due
 from controlplane.outbox.models import Outbox
-from controlplane.refusal import BadInput, NotFound
 from rollout import tasks
 from rollout.actions import narrowing, windows
 from rollout.actions.windows import close_due, close_window, create_window, open_window, write_report

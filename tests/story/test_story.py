@@ -15,7 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from controlplane import embedded, env
+from controlplane.base import env
+from controlplane.host import embedded
 from story.stack import FAST_SETTINGS, Stack
 from story.statements import STATEMENTS, Ledger, StatementFailed
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from calls.rules.protocol import page
-from controlplane.env import ROOT
+from controlplane.base.env import ROOT
 
 PLACE = ROOT / "docs" / "protocol.md"
 

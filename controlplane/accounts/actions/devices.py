@@ -24,8 +24,8 @@ from controlplane.accounts.rules.device_list import (
     read_signed,
 )
 from controlplane.audit.record import Actor, record
+from controlplane.base.refusal import NotFound
 from controlplane.outbox.actions import enqueue
-from controlplane.refusal import NotFound
 
 log = structlog.get_logger(__name__)
 

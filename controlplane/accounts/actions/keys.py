@@ -12,8 +12,8 @@ from django.db import transaction
 
 from controlplane.accounts.models import ApiKey
 from controlplane.audit.record import Actor, record
-from controlplane.refusal import BadInput, NotFound
-from controlplane.wording import shown
+from controlplane.base.refusal import BadInput, NotFound
+from controlplane.base.wording import shown
 
 PREFIX = "rk_"
 SHOWN = 8  # characters that tell keys apart; the other 38 keep the secret

@@ -13,7 +13,7 @@ from django.db.models import Q
 
 from controlplane.accounts.roles import Role
 from controlplane.audit.record import Actor, record
-from controlplane.refusal import BadInput
+from controlplane.base.refusal import BadInput
 
 LEDGERS = {"auditentry", "outbox", "grant", "reservation", "refusal", "callrecord", "measurement", "capacitydecision"}
 

@@ -14,7 +14,7 @@ from django.db import transaction
 from controlplane.accounts.models import Block, Subscriber, SubscriberKind
 from controlplane.accounts.rules.phone import parse_phone
 from controlplane.audit.record import Actor, record
-from controlplane.refusal import BadInput, Refusal
+from controlplane.base.refusal import BadInput, Refusal
 
 MOST_AT_ONCE = 1000
 

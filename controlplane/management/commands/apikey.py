@@ -11,7 +11,7 @@ from django.utils import timezone
 from controlplane.accounts.models import ApiKey
 from controlplane.api import keys
 from controlplane.audit.record import Actor
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 
 
 class Command(BaseCommand):

@@ -9,8 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from controlplane.diagnosis import Level, as_json, diagnose, memory, memory_finding, running
-from controlplane.processes import table
+from controlplane.host.diagnosis import Level, as_json, diagnose, memory, memory_finding, running
+from controlplane.host.processes import table
 
 MARKS = {Level.GOOD: "ok  ", Level.POOR: "note", Level.BAD: "BAD "}
 

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from controlplane.actions.demonstration import seed
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 
 
 class Command(BaseCommand):

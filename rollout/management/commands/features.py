@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from controlplane.audit.record import Actor
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 from rollout.actions import features
 from rollout.actions.definitions import import_definitions
 from rollout.definitions import definition_of, export, plan

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from controlplane.audit.record import Actor
-from controlplane.refusal import Refusal
+from controlplane.base.refusal import Refusal
 from rollout.actions.definitions import restore
 from rollout.actions.rulesets import publish
 from rollout.rules.difference import summary

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from controlplane import env, logs
+from controlplane.base import env, logs
 
 PROGRAM = """
 import logging, structlog
-from controlplane import logs
+from controlplane.base import logs
 logs.configure("web", json={json})
 log = structlog.get_logger("x")
 log.info("call.placed", call="c1", to="+4930123456", token="eyJhbGciOi.abc.def")

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from controlplane.child import Account, StartTrouble, private_folder, shared_folder
+from controlplane.host.child import Account, StartTrouble, private_folder, shared_folder
 
 
 def prepare(data: Path, account: Account | None) -> None:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from controlplane.env import Env
-from controlplane.programs import loopback
+from controlplane.base.env import Env
+from controlplane.host.programs import loopback
 
 RULE = "─" * 78
 

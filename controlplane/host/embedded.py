@@ -17,8 +17,10 @@ import time
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from controlplane import datafolder
-from controlplane.child import (
+from controlplane.base.env import HOME, Env
+from controlplane.base.keys import derive
+from controlplane.host import datafolder
+from controlplane.host.child import (
     Account,
     StartTrouble,
     private_folder,
@@ -27,11 +29,9 @@ from controlplane.child import (
     spawn,
     system_account,
 )
-from controlplane.cluster import DATABASE, ROLE, Cluster, password
-from controlplane.env import HOME, Env
-from controlplane.keys import derive
-from controlplane.reach import open_home
-from controlplane.server import Say, Server, clean_environment, quiet, redis_program, require_runs, write_private
+from controlplane.host.cluster import DATABASE, ROLE, Cluster, password
+from controlplane.host.reach import open_home
+from controlplane.host.server import Say, Server, clean_environment, quiet, redis_program, require_runs, write_private
 
 LONGEST_SOCKET_FOLDER = 90  # bytes; sun_path holds 108, and "/.s.PGSQL.5432.lock" comes after
 PATIENCE = 10.0  # seconds for Redis to answer

@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.child import Account, StartTrouble, private_folder, spawn
-from controlplane.keys import derive, key_id
-from controlplane.server import (
+from controlplane.base.keys import derive, key_id
+from controlplane.host.child import Account, StartTrouble, private_folder, spawn
+from controlplane.host.server import (
     POSTGRES_MAJOR,
     Say,
     Server,

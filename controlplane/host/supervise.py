@@ -1,6 +1,6 @@
 """`manage.py run`: one process that starts, watches and ends all others, with one readable log.
 
-Plain Python, no Django, small. Every child is tied to this process by the kernel (`controlplane.child`), so that even
+Plain Python, no Django, small. Every child is tied to this process by the kernel (`controlplane.host.child`), so that even
 kill -9 leaves no orphan. Only the main thread starts processes: a child's tie is to the thread that started it.
 """
 
@@ -17,14 +17,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from controlplane import env as environment
-from controlplane.banner import banner
-from controlplane.child import StartTrouble
-from controlplane.datafolder import Lock
-from controlplane.embedded import Embedded
-from controlplane.processes import Control, Order
-from controlplane.processes import main as processes
-from controlplane.programs import (
+from controlplane.base import env as environment
+from controlplane.host.banner import banner
+from controlplane.host.child import StartTrouble
+from controlplane.host.datafolder import Lock
+from controlplane.host.embedded import Embedded
+from controlplane.host.processes import Control, Order
+from controlplane.host.processes import main as processes
+from controlplane.host.programs import (
     Program,
     ask_ready,
     has_command,
@@ -32,8 +32,8 @@ from controlplane.programs import (
     require_free_port,
     store_programs,
 )
-from controlplane.runtime import Runtime, runtime
-from controlplane.watched import State, Watched
+from controlplane.host.runtime import Runtime, runtime
+from controlplane.host.watched import State, Watched
 
 GRACE = 4.0  # seconds for our own processes to end by themselves; the servers' turn comes after
 SERVER_GRACE = 4.0
@@ -88,7 +88,7 @@ class Parts:
 
 def first_steps(env: environment.Env) -> tuple[Step, ...]:
     steps = [
-        Step("stores", ("-m", "controlplane.stores"), "a store can't be used (the lines above say why)"),
+        Step("stores", ("-m", "controlplane.base.stores"), "a store can't be used (the lines above say why)"),
         Step("migrate", ("manage.py", "migrate", "--no-input"), "the migrations didn't succeed (see above)"),
     ]
     if env.demonstration and has_command("seed"):

@@ -8,8 +8,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from controlplane.datafolder import is_held
-from controlplane.env import data_folder
+from controlplane.base.env import data_folder
+from controlplane.host.datafolder import is_held
 
 OURS = frozenset({"secret", "lock", "pg", "redis", "s", "sockets", "run", "state"})
 

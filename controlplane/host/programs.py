@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.child import StartTrouble
-from controlplane.embedded import Embedded
-from controlplane.env import ROOT, Env
-from controlplane.runtime import Runtime
-from controlplane.server import Server
+from controlplane.base.env import ROOT, Env
+from controlplane.host.child import StartTrouble
+from controlplane.host.embedded import Embedded
+from controlplane.host.runtime import Runtime
+from controlplane.host.server import Server
 
 SETTLED = 1.5  # seconds after which a process without a readiness address counts as running
 

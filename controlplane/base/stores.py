@@ -1,6 +1,6 @@
 """Can the two stores be used? One sentence for each that can't, saying what failed and what to do.
 
-Run as a program (`python -m controlplane.stores`), it prints those sentences and exits 1; the supervisor does so before
+Run as a program (`python -m controlplane.base.stores`), it prints those sentences and exits 1; the supervisor does so before
 it migrates, and so never loads a database driver itself.
 """
 
@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import psycopg
 import redis
 
-from controlplane import embedded, env, logs
+from controlplane.base import env, logs
+from controlplane.host import embedded
 
 OLDEST_POSTGRES = 140000  # PostgreSQL 14
 OLDEST_REDIS = (6, 2)

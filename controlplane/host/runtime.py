@@ -1,7 +1,7 @@
 """How our own processes are started: as whom, by which Python, with which code.
 
 Started as root they run as the system user, who reads the code and writes none of it. What stands where that user can't
-enter (the checkout, its environment, the interpreter) is mirrored for it: see `controlplane.reach`.
+enter (the checkout, its environment, the interpreter) is mirrored for it: see `controlplane.host.reach`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.child import Account, spawn
-from controlplane.env import HOME, ROOT, Env
-from controlplane.reach import within_reach
-from controlplane.server import Say, Server, run_once
+from controlplane.base.env import HOME, ROOT, Env
+from controlplane.host.child import Account, spawn
+from controlplane.host.reach import within_reach
+from controlplane.host.server import Say, Server, run_once
 
 CODE = frozenset({"manage.py", "controlplane", "rollout", "calls", "templates"})
 PREFIX = Path(sys.base_prefix).resolve()

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from controlplane import env
-from controlplane.datafolder import Lock
+from controlplane.base import env
+from controlplane.host.datafolder import Lock
 
 
 def reset(data: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "controlplane.reset", *options],
+        [sys.executable, "-m", "controlplane.host.reset", *options],
         cwd=env.ROOT,
         env={**os.environ, "ROLLCALL_DATA": str(data)},
         stdin=subprocess.DEVNULL,

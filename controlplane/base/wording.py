@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from controlplane.refusal import BadInput
+from controlplane.base.refusal import BadInput
 
 # Controls of C0 and C1 but for tab and line ends, and every character of Unicode's property Bidi_Control.
 _HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")

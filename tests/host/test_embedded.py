@@ -17,13 +17,15 @@ import psycopg
 import pytest
 import redis
 
-from controlplane import child, embedded, env, server
-from controlplane.child import Account, StartTrouble
-from controlplane.cluster import PATIENCE
+from controlplane.base import env
+from controlplane.host import child, embedded, server
+from controlplane.host.child import Account, StartTrouble
+from controlplane.host.cluster import PATIENCE
 
 STARTER = """
 import sys, time
-from controlplane import embedded, env
+from controlplane.host import embedded
+from controlplane.base import env
 servers = embedded.Embedded(env.load(), durable=False)
 servers.start()
 print(servers.postgres.process.pid, servers.redis.process.pid, flush=True)
@@ -161,7 +163,7 @@ def test_embedded__stale_pid_of_a_stranger__is_cleared(settings: env.Env, server
 
 
 def test_embedded__cluster_in_use__says_by_whom(settings: env.Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controlplane.cluster.PATIENCE", 0.3)
+    monkeypatch.setattr("controlplane.host.cluster.PATIENCE", 0.3)
     assert PATIENCE >= 10
     other, pids = started_elsewhere(settings)
 
@@ -256,7 +258,7 @@ def test_disk__nearly_full__no_cluster_is_begun(
     settings: env.Env, servers: embedded.Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 10_000_000})
-    monkeypatch.setattr("controlplane.cluster.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("controlplane.host.cluster.shutil.disk_usage", lambda path: usage)
 
     with pytest.raises(StartTrouble) as refused:
         servers.start()
@@ -288,7 +290,7 @@ def test_private_folder__in_the_way__says_so(tmp_path: Path) -> None:
 
 def test_spawn__parent_killed__child_ends(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from controlplane.child import spawn; "
+        "import sys, time; from controlplane.host.child import spawn; "
         "print(spawn(['/bin/sleep', '600']).pid, flush=True); time.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=env.ROOT, stdout=subprocess.PIPE, text=True)

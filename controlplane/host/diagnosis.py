@@ -20,14 +20,15 @@ from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Min
 
-from controlplane import datafolder, embedded, server, stores
 from controlplane.actions import functions
 from controlplane.api.health import heartbeat_ages
+from controlplane.base import stores
+from controlplane.base.env import Env
 from controlplane.celery import HEARTBEAT_STALE_SECONDS
-from controlplane.child import StartTrouble, system_account
-from controlplane.env import Env
-from controlplane.processes import ask, with_memory
-from controlplane.programs import ask_ready, require_free_port
+from controlplane.host import datafolder, embedded, server
+from controlplane.host.child import StartTrouble, system_account
+from controlplane.host.processes import ask, with_memory
+from controlplane.host.programs import ask_ready, require_free_port
 from rollout.models import Area
 
 NATIVE = ("nacl.bindings", "re2", "mmh3", "orjson", "uvloop", "psycopg", "granian", "av", "pylibsrtp", "cryptography")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from controlplane import env
-from controlplane.keys import Keys, derive
+from controlplane.base import env
+from controlplane.base.keys import Keys, derive
 
 
 def load(data: Path, **settings: str) -> env.Env:
@@ -70,7 +70,7 @@ def test_secret__no_permission__says_what_to_set(tmp_path: Path, monkeypatch: py
     def refuse(*arguments: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("controlplane.env.os.open", refuse)
+    monkeypatch.setattr("controlplane.base.env.os.open", refuse)
 
     with pytest.raises(env.BadSetting, match=r"No permission to write .*secret: set ROLLCALL_DATA"):
         load(tmp_path)

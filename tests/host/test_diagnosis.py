@@ -9,7 +9,7 @@ import pytest
 import redis
 from django.conf import settings
 
-from controlplane.diagnosis import Level, redis_store
+from controlplane.host.diagnosis import Level, redis_store
 from rollout.models import Area
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from controlplane.child import Account, StartTrouble, spawn
-from controlplane.reach import within_reach
+from controlplane.host.child import Account, StartTrouble, spawn
+from controlplane.host.reach import within_reach
 
 Say = Callable[[str, str], None]  # (process, line)
 POSTGRES_MAJOR = "18"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
 
-from controlplane.env import Network
+from controlplane.base.env import Network
 
 
 def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
-from controlplane.child import StartTrouble
-from controlplane.programs import Program
-from controlplane.server import Say, Server
+from controlplane.host.child import StartTrouble
+from controlplane.host.programs import Program
+from controlplane.host.server import Say, Server
 
 FIRST_PAUSE = 0.5  # seconds before the first restart; doubles up to
 LONGEST_PAUSE = 30.0

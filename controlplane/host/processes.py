@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controlplane import env as environment
-from controlplane.embedded import socket_folder
-from controlplane.memory import measure
-from controlplane.watched import State, Watched
+from controlplane.base import env as environment
+from controlplane.host.embedded import socket_folder
+from controlplane.host.memory import measure
+from controlplane.host.watched import State, Watched
 
 LONGEST = 30.0  # seconds that an order may take
 VERBS = ("list", "stop", "start", "restart")

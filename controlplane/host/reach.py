@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from controlplane.child import Account, StartTrouble, unreachable
-from controlplane.env import HOME, place_of
+from controlplane.base.env import HOME, place_of
+from controlplane.host.child import Account, StartTrouble, unreachable
 
 READ, WRITE, RUN = 0o444, 0o022, 0o111
 Wanted = Callable[[Path], bool]
