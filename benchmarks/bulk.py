@@ -16,10 +16,10 @@ import numpy as np
 
 from benchmarks.harness import Goal, Measured, main
 from benchmarks.workload import COUNTRIES, PLATFORMS, VERSIONS
-from rollout.rules.decision import Compiled, decide
-from rollout.rules.document import read_ruleset
-from rollout.rules.many import evaluate_many
-from rollout.rules.table import Coded, read_table
+from rollout.rules.bulk.many import evaluate_many
+from rollout.rules.bulk.table import Coded, read_table
+from rollout.rules.decision.decision import Compiled, decide
+from rollout.rules.ruleset.document import read_ruleset
 
 GOALS = {"seconds_10m": Goal(most=3)}
 NOW = datetime(2015, 3, 31, 12, 0, tzinfo=UTC)

@@ -18,8 +18,8 @@ from typing import Any
 from benchmarks.harness import Goal, Measured, cpu_seconds, main, percentile
 from benchmarks.peering import alternate
 from benchmarks.workload import Flag, flags, people
-from rollout.rules.decision import Party, Ruleset, decide, decide_all
-from rollout.rules.document import read_ruleset
+from rollout.rules.decision.decision import Party, Ruleset, decide, decide_all
+from rollout.rules.ruleset.document import read_ruleset
 
 GOALS = {"evals_per_s": Goal(least=1_000_000), "bulk100_p99_ms": Goal(most=0.15)}
 NOW = datetime(2015, 3, 31, 12, 0, tzinfo=UTC)

@@ -20,7 +20,7 @@ from nacl.signing import SigningKey
 from benchmarks.decisions import feature
 from benchmarks.workload import flags, people
 from rollout.evaluations import Evaluations
-from rollout.rules.decision import Party, decide_all
+from rollout.rules.decision.decision import Party, decide_all
 from rollout.ruleset import Rulesets, Signed, canonical, sign
 from rollout.watch import swap_aside
 

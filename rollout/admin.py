@@ -16,7 +16,7 @@ from rollout.actions import areas, waves, windows
 from rollout.byactions import Reasoned, ReasonedForm, actor_of, pill
 from rollout.models import Area, Grant, Wave, Window
 from rollout.overview import area_rows
-from rollout.rules.standing import share_words
+from rollout.rules.spread.standing import share_words
 
 
 class WindowForm(ReasonedForm):

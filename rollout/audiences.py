@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollout.models import Audience, Feature, Wave
-from rollout.rules.audience import names_in, parse_any_of
+from rollout.rules.definition.audience import names_in, parse_any_of
 
 
 def uses(key: str) -> list[str]:

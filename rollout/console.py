@@ -21,9 +21,9 @@ from rollout.headcounts import headcounts, wave_size
 from rollout.models import Access, Feature, Grant, Ruleset, Wave, Window
 from rollout.overview import area_rows, ignored_by
 from rollout.preview import of_feature
-from rollout.rules.bucket import MILLION
-from rollout.rules.definitions import of_published
-from rollout.rules.standing import calls_words, have_words, people_words, share_words
+from rollout.rules.definition.bucket import MILLION
+from rollout.rules.ruleset.definitions import of_published
+from rollout.rules.spread.standing import calls_words, have_words, people_words, share_words
 from rollout.rulesets import document_of
 
 Act = Callable[..., str]

@@ -10,10 +10,10 @@ from typing import Any
 from rollout.actions.rulesets import build
 from rollout.errors import DocumentInvalid
 from rollout.models import Audience, Feature, Switch
-from rollout.rules.definitions import FORMAT, USUAL, Definitions, merged, proposed, read_definitions
-from rollout.rules.difference import Change, alike, differences, summary
-from rollout.rules.document import read_ruleset
-from rollout.rules.reading import Invalid
+from rollout.rules.definition.reading import Invalid
+from rollout.rules.ruleset.definitions import FORMAT, USUAL, Definitions, merged, proposed, read_definitions
+from rollout.rules.ruleset.difference import Change, alike, differences, summary
+from rollout.rules.ruleset.document import read_ruleset
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from aiohttp import web
 from controlplane.base.refusal import NotAllowed, NotAuthenticated, TooMany, TryAgain
 from rollout.context import BadContext, Context
 from rollout.feed import Feed, FeedRow, merge
-from rollout.limits import BACKEND_DECISIONS_PER_SECOND, PHONE_DECISIONS_PER_SECOND
 from rollout.pace import Pace
 from rollout.party import BearerToken, party_of_context, party_of_row, party_of_token
-from rollout.rules.decision import ApiKeyFact, Party, Ruleset
+from rollout.rules.decision.decision import ApiKeyFact, Party, Ruleset
+from rollout.rules.limits import BACKEND_DECISIONS_PER_SECOND, PHONE_DECISIONS_PER_SECOND
 from rollout.ruleset import NUMBER, Rulesets
 
 CACHE_SECONDS = 5.0

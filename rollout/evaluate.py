@@ -12,7 +12,7 @@ from django.db import connection
 
 from rollout.models import Ruleset as RulesetRow
 from rollout.party import party_of_row
-from rollout.rules.decision import Decision, Party, decide
+from rollout.rules.decision.decision import Decision, Party, decide
 from rollout.ruleset import NEWEST, Ruleset, Rulesets, Signed
 
 _rulesets = Rulesets(settings.KEYS.ruleset.verify_key)

@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from rollout.rules.decision import EMPTY, Cause, Compiled, Decision, Party, Reason, Ruleset, decide_all
-from rollout.rules.moment import asks_the_time
-from rollout.words import say
+from rollout.rules.decision.decision import EMPTY, Cause, Compiled, Decision, Party, Reason, Ruleset, decide_all
+from rollout.rules.decision.moment import asks_the_time
+from rollout.rules.decision.words import say
 
 MOST_WRITTEN = 10_000  # decisions remembered as bytes
 MOST_KEPT = 32 * 1024 * 1024  # bytes of whole answers

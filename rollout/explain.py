@@ -14,9 +14,9 @@ from controlplane.accounts.models import Subscriber
 from rollout.evaluate import current, party_row
 from rollout.models import Feature, Grant, Refusal, Wave, Window, WindowState
 from rollout.party import party_of_row
-from rollout.rules.bucket import bucket
-from rollout.rules.decision import decide
-from rollout.words import say
+from rollout.rules.decision.decision import decide
+from rollout.rules.decision.words import say
+from rollout.rules.definition.bucket import bucket
 
 LAST = 5
 

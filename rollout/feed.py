@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from rollout.rules.decision import GrantFact
+from rollout.rules.decision.decision import GrantFact
 from rollout.ruleset import write_whole
 
 KINDS = ("grant.created", "grants.created", "grant.revoked", "grant.frozen", "grant.thawed", "device.revoked")

@@ -9,10 +9,10 @@ from rollout.evaluate import current
 from rollout.models import Feature, Wave
 from rollout.models import Headcount as HeadcountRow
 from rollout.people import choose, more_than, tables
-from rollout.rules.audience import parse_any_of, traits_in
-from rollout.rules.decision import Ruleset
-from rollout.rules.headcount import Headcount, WaveSize, count_having, count_members
-from rollout.rules.many import holdings_needed, traits_needed
+from rollout.rules.bulk.headcount import Headcount, WaveSize, count_having, count_members
+from rollout.rules.bulk.many import holdings_needed, traits_needed
+from rollout.rules.decision.decision import Ruleset
+from rollout.rules.definition.audience import parse_any_of, traits_in
 
 COUNTED_WHEN_ASKED = 2_000  # people: a few milliseconds
 EXACT_UP_TO = 1_000_000  # people: some seconds of a worker

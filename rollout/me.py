@@ -13,9 +13,9 @@ from rollout.browsers import Browsers
 from rollout.context import NO_CONTEXT
 from rollout.desk import Caller, Counter, Desk
 from rollout.evaluations import told_to_phones
-from rollout.rules.decision import Decision, Ruleset, decide
+from rollout.rules.decision.decision import Decision, Ruleset, decide
+from rollout.rules.decision.words import say
 from rollout.ruleset import NUMBER
-from rollout.words import say
 
 PATH = "/v1/me/features"
 

@@ -17,7 +17,7 @@ from rollout.browsers import Browsers
 from rollout.context import Context, read_context
 from rollout.desk import Caller, Counter, Desk, Standing
 from rollout.evaluations import Evaluations, item, not_found, told_to_phones
-from rollout.rules.decision import Cause, Ruleset, decide
+from rollout.rules.decision.decision import Cause, Ruleset, decide
 from rollout.ruleset import NUMBER
 from rollout.streams import Streams
 

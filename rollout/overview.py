@@ -26,9 +26,9 @@ from rollout.models import (
     Window,
     WindowState,
 )
-from rollout.rules.feature import Access, Switch, WaveState
-from rollout.rules.headcount import Headcount
-from rollout.rules.standing import (
+from rollout.rules.bulk.headcount import Headcount
+from rollout.rules.definition.feature import Access, Switch, WaveState
+from rollout.rules.spread.standing import (
     AreaFacts,
     FeatureFacts,
     Standing,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from rollout.feed import Feed, grant_fact, merge
-from rollout.rules.clause import NOW_TRAIT
-from rollout.rules.decision import GrantFact, Party
+from rollout.rules.decision.decision import GrantFact, Party
+from rollout.rules.definition.clause import NOW_TRAIT
 
 
 class BearerToken(Protocol):

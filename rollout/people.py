@@ -16,8 +16,8 @@ import numpy as np
 from django.db import connection
 from numpy.typing import NDArray
 
-from rollout.rules.area import AreaPlace, area_of
-from rollout.rules.table import GRANT, Coded, Table, read_table
+from rollout.rules.bulk.table import GRANT, Coded, Table, read_table
+from rollout.rules.definition.area import AreaPlace, area_of
 
 CHUNK = 100_000  # people in one query: what is held in memory at once
 EXACT_BELOW = 200_000  # above this, counting takes longer than the estimate is wrong

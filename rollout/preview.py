@@ -14,12 +14,12 @@ from rollout.definitions import numbered, plan
 from rollout.errors import AudienceUnknown, DocumentInvalid
 from rollout.models import Audience
 from rollout.people import choose, tables
-from rollout.rules.definitions import proposed
-from rollout.rules.document import read_ruleset
-from rollout.rules.feature import Switch
-from rollout.rules.many import holdings_needed, traits_needed
-from rollout.rules.preview import TRAITS, Move, Tally, affected, as_json, compare
-from rollout.rules.reading import Invalid
+from rollout.rules.bulk.many import holdings_needed, traits_needed
+from rollout.rules.bulk.preview import TRAITS, Move, Tally, affected, as_json, compare
+from rollout.rules.definition.feature import Switch
+from rollout.rules.definition.reading import Invalid
+from rollout.rules.ruleset.definitions import proposed
+from rollout.rules.ruleset.document import read_ruleset
 
 USUAL_SAMPLE = 10_000
 LARGEST_SAMPLE = 100_000

@@ -20,11 +20,11 @@ import structlog
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
-from rollout.rules.bounds import MOST_PATTERNS_IN_ALL
-from rollout.rules.decision import EMPTY, Ruleset
-from rollout.rules.document import done, read_by_steps
-from rollout.rules.pieces import parse_by_steps
-from rollout.rules.reading import Invalid
+from rollout.rules.decision.decision import EMPTY, Ruleset
+from rollout.rules.definition.bounds import MOST_PATTERNS_IN_ALL
+from rollout.rules.definition.reading import Invalid
+from rollout.rules.ruleset.document import done, read_by_steps
+from rollout.rules.ruleset.pieces import parse_by_steps
 
 __all__ = ["EMPTY", "BadRuleset", "Ruleset", "Rulesets", "Signed", "canonical", "load", "sign"]
 

@@ -10,7 +10,7 @@ from django.db.models.functions import Length
 
 from rollout.errors import RulesetUnknown
 from rollout.models import Ruleset
-from rollout.rules.difference import Change, differences
+from rollout.rules.ruleset.difference import Change, differences
 
 
 def history() -> QuerySet[Ruleset]:

@@ -22,9 +22,9 @@ from controlplane.base.refusal import NotAuthenticated, TooMany
 from rollout.browsers import CORS
 from rollout.desk import Desk
 from rollout.feed import OVERLAP, FeedRow
-from rollout.limits import STREAM_SECONDS, STREAMS_PER_EDGE, STREAMS_PER_PERSON
 from rollout.party import BearerToken
-from rollout.rules.decision import Ruleset
+from rollout.rules.decision.decision import Ruleset
+from rollout.rules.limits import STREAM_SECONDS, STREAMS_PER_EDGE, STREAMS_PER_PERSON
 from rollout.stream_pass import Seal, StreamPass, good_until
 
 log = structlog.get_logger(__name__)

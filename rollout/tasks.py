@@ -16,8 +16,8 @@ from django.utils import timezone
 from controlplane.outbox.actions import Effect
 from rollout.actions import capacity, headcounts, waves, windows
 from rollout.actions.narrowing import publish_afterwards
-from rollout.limits import SWEEP_BATCH, SWEEPS_PER_TICK
 from rollout.models import Area
+from rollout.rules.limits import SWEEP_BATCH, SWEEPS_PER_TICK
 
 log = structlog.get_logger(__name__)
 

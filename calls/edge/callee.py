@@ -13,7 +13,7 @@ import orjson
 
 from controlplane.accounts.rules.traits import Profile, traits_of
 from rollout.party import party_of_row
-from rollout.rules.decision import Party
+from rollout.rules.decision.decision import Party
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from controlplane.base.keys import Keys
 from controlplane.host.embedded import database_url, redis_url
 from controlplane.host.programs import probe_name
 from rollout.feed import OVERLAP, Feed, FeedRow
+from rollout.rules.decision.words import say
 from rollout.ruleset import Rulesets
 from rollout.watch import Watcher
-from rollout.words import say
 
 from .answers import Answers
 from .arbiter import Arbiter

@@ -11,8 +11,8 @@ from calls.rules.reach import WANTS_GRANT, with_grant
 from rollout.evaluations import told_to_phones
 from rollout.feed import Feed
 from rollout.party import party_of_token
-from rollout.rules.decision import Cause, Decision, GrantFact, Party, decide
-from rollout.rules.feature import Switch
+from rollout.rules.decision.decision import Cause, Decision, GrantFact, Party, decide
+from rollout.rules.definition.feature import Switch
 from rollout.ruleset import Rulesets
 
 from .errors import NotEnabled, Stopped

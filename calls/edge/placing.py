@@ -25,8 +25,8 @@ from controlplane.accounts.rules.phone import PhoneNumber, parse_phone
 from controlplane.base.env import Env
 from controlplane.base.keys import Keys
 from controlplane.base.refusal import BadInput, Refusal, TryAgain
-from rollout.rules.decision import Decision
-from rollout.rules.invite import CALLEE_ONLY, Outcome
+from rollout.rules.decision.decision import Decision
+from rollout.rules.spread.invite import CALLEE_ONLY, Outcome
 
 from .arbiter import Arbiter
 from .callee import Callee, Listed, fingerprint, read_callee, read_listed

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from rollout.rules.decision import Cause, GrantFact, Party, Ruleset, decide
-from rollout.rules.invite import InviteFacts, InviteVerdict, Outcome, decide_for_inviter, window_view
-from rollout.rules.invite import decide as decide_invite
+from rollout.rules.decision.decision import Cause, GrantFact, Party, Ruleset, decide
+from rollout.rules.spread.invite import InviteFacts, InviteVerdict, Outcome, decide_for_inviter, window_view
+from rollout.rules.spread.invite import decide as decide_invite
 
 WANTS_GRANT = frozenset({Cause.WAITING_FOR_WAVE, Cause.WAITING_FOR_LAUNCH})
 """Causes that a grant would change."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from controlplane.accounts.models import Device
 from rollout.models import Area, Grant, GrantState
-from rollout.rules.area import AreaPlace, area_of
+from rollout.rules.definition.area import AreaPlace, area_of
 from rollout.visibility import carried
 
 

@@ -28,7 +28,7 @@ from rollout.overview import (
     ignored_by,
     wave_facts,
 )
-from rollout.rules.standing import people_words, wave_standing
+from rollout.rules.spread.standing import people_words, wave_standing
 
 CHART_SECONDS = 600
 LATE = timedelta(seconds=30)

@@ -21,8 +21,8 @@ from rollout.actions import grants
 from rollout.explain import explain as explained
 from rollout.models import Feature, Grant
 from rollout.overview import Branch, invite_roots, invite_tree, live_grant
-from rollout.rules.standing import have_words
-from rollout.rules.telling import told
+from rollout.rules.decision.telling import told
+from rollout.rules.spread.standing import have_words
 
 
 def _features() -> list[tuple[str, str]]:

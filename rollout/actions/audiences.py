@@ -13,10 +13,10 @@ from rollout.actions.rulesets import publish
 from rollout.audiences import uses
 from rollout.errors import AudienceExists, AudienceInUse, AudienceInvalid, AudienceUnknown, ChangedMeanwhile
 from rollout.models import Audience
-from rollout.rules import reading
-from rollout.rules.audience import compile_audiences, parse_any_of
-from rollout.rules.bounds import patterns_bounded
-from rollout.rules.reading import Invalid
+from rollout.rules.definition import reading
+from rollout.rules.definition.audience import compile_audiences, parse_any_of
+from rollout.rules.definition.bounds import patterns_bounded
+from rollout.rules.definition.reading import Invalid
 
 CHANGEABLE = frozenset({"name", "any_of"})
 LONGEST_NAME = 100

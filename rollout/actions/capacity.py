@@ -12,7 +12,7 @@ from django.db.models.functions import Least, Now
 from controlplane.audit.record import Actor, record
 from rollout.actions.evidence import config_of, measure
 from rollout.models import Allowance, Area, CapacityDecision
-from rollout.rules.controller import Sample, State, Tick, decide, headline
+from rollout.rules.capacity.controller import Sample, State, Tick, decide, headline
 
 log = structlog.get_logger(__name__)
 

@@ -14,8 +14,8 @@ from rollout.actions.rulesets import publish
 from rollout.definitions import Plan, plan
 from rollout.errors import ChangedMeanwhile, RulesetUnknown
 from rollout.models import Audience, Feature
-from rollout.rules.definitions import USUAL, of_published
-from rollout.rules.difference import alike
+from rollout.rules.ruleset.definitions import USUAL, of_published
+from rollout.rules.ruleset.difference import alike
 from rollout.rulesets import document_of
 
 

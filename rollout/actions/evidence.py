@@ -15,8 +15,8 @@ from django.db.models.functions import Cast, Concat
 
 from controlplane.outbox.models import KEPT, Outbox
 from rollout.models import Area, CallEvidence, Grant, Measurement, Refusal, Reservation, Window
-from rollout.rules.controller import AreaConfig, EdgeReport, combine
-from rollout.rules.window import Counted
+from rollout.rules.capacity.controller import AreaConfig, EdgeReport, combine
+from rollout.rules.spread.window import Counted
 
 log = structlog.get_logger(__name__)
 

@@ -17,10 +17,10 @@ from controlplane.audit.rules.verbs import narrows
 from rollout.actions.rulesets import feature_document, publish, publish_narrowing
 from rollout.errors import FeatureChanged, FeatureExists, FeatureInvalid, FeatureKilled, FeatureUnknown
 from rollout.models import Access, Audience, Feature, Switch
-from rollout.rules import reading
-from rollout.rules.bounds import patterns_bounded
-from rollout.rules.feature import Kind, audiences_known, parse_feature
-from rollout.rules.reading import Invalid
+from rollout.rules.definition import reading
+from rollout.rules.definition.bounds import patterns_bounded
+from rollout.rules.definition.feature import Kind, audiences_known, parse_feature
+from rollout.rules.definition.reading import Invalid
 
 PATHS = {"default": "default_variant", "off": "off_variant"}
 TEXTS = {"name": 100, "description": 10_000, "owner": 100}

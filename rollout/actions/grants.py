@@ -15,10 +15,10 @@ from controlplane.audit.record import Actor, record
 from controlplane.base.refusal import BadInput, NotFound
 from controlplane.outbox.actions import enqueue, nudge
 from rollout.errors import FeatureUnknown, GrantNotLive
-from rollout.limits import GRANTS_AT_ONCE
 from rollout.models import Feature, Grant, GrantState, Source
-from rollout.rules.feature import Access
-from rollout.rules.standing import grants_ignored
+from rollout.rules.definition.feature import Access
+from rollout.rules.limits import GRANTS_AT_ONCE
+from rollout.rules.spread.standing import grants_ignored
 
 
 @dataclass(frozen=True, slots=True)

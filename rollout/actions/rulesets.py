@@ -18,7 +18,7 @@ from controlplane.audit.record import Actor
 from rollout.actions.doorbell import RULESET, ring_on_commit
 from rollout.errors import RulesetInvalid
 from rollout.models import Area, Audience, Feature, Ruleset, Window, WindowState
-from rollout.rules.document import FORMAT, LEAST_READER
+from rollout.rules.ruleset.document import FORMAT, LEAST_READER
 from rollout.ruleset import LARGEST, BadRuleset, canonical, load, sign
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ def milliseconds(moment: datetime) -> int:
 
 
 def feature_document(feature: Feature, *, windows_open: bool) -> dict[str, Any]:
-    """One feature as the ruleset carries it; `rollout/rules/feature.py` reads it."""
+    """One feature as the ruleset carries it; `rollout/rules/definition/feature.py` reads it."""
     return {
         "key": feature.key,
         "kind": str(feature.kind),

@@ -24,17 +24,17 @@ from rollout.actions.evidence import config_of
 from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish
 from rollout.errors import FeatureUnknown, GrantsIgnored, WaveNotMovable
-from rollout.limits import WAVE_BATCH, WAVE_BATCHES_PER_RUN, WAVES_PER_FEATURE
 from rollout.models import Area, Audience, Feature, Grant, Switch, Wave, WaveState
-from rollout.rules import feature as feature_rule
-from rollout.rules.audience import compile_any_of, compile_audiences, parse_any_of
-from rollout.rules.bucket import MILLION
-from rollout.rules.clause import Test
-from rollout.rules.controller import portion
-from rollout.rules.reading import Invalid
-from rollout.rules.requirements import Requirements, parse_requirements
-from rollout.rules.standing import grants_ignored
-from rollout.rules.wave import Member, Verb, Waiting, allowance_spent, belongs, move, standstill
+from rollout.rules.capacity.controller import portion
+from rollout.rules.definition import feature as feature_rule
+from rollout.rules.definition.audience import compile_any_of, compile_audiences, parse_any_of
+from rollout.rules.definition.bucket import MILLION
+from rollout.rules.definition.clause import Test
+from rollout.rules.definition.reading import Invalid
+from rollout.rules.definition.requirements import Requirements, parse_requirements
+from rollout.rules.limits import WAVE_BATCH, WAVE_BATCHES_PER_RUN, WAVES_PER_FEATURE
+from rollout.rules.spread.standing import grants_ignored
+from rollout.rules.spread.wave import Member, Verb, Waiting, allowance_spent, belongs, move, standstill
 
 log = structlog.get_logger(__name__)
 

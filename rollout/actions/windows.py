@@ -18,12 +18,12 @@ from rollout.actions.evidence import count_window
 from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish
 from rollout.errors import FeatureUnknown, GrantsIgnored, WindowNotOpenable
-from rollout.limits import WINDOW_NUMBER_MOST
 from rollout.models import ActivateOn, Area, Feature, Window
 from rollout.models import WindowState as State
-from rollout.rules import window as rule
-from rollout.rules.feature import Access
-from rollout.rules.standing import grants_ignored
+from rollout.rules.definition.feature import Access
+from rollout.rules.limits import WINDOW_NUMBER_MOST
+from rollout.rules.spread import window as rule
+from rollout.rules.spread.standing import grants_ignored
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from rollout.api.bodies import AnyOf, AnyOfShown
 from rollout.audiences import uses
 from rollout.errors import AudienceUnknown
 from rollout.models import Audience
-from rollout.rules.reading import KEY_PATTERN, KEY_WORDS
+from rollout.rules.definition.reading import KEY_PATTERN, KEY_WORDS
 
 
 class AudiencePatch(ReasonBody):

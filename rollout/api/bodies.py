@@ -20,9 +20,9 @@ from rollout.models import (
     Wave,
     Window,
 )
-from rollout.rules.area import KEY_PATTERN as AREA_PATTERN
-from rollout.rules.bucket import MILLION
-from rollout.rules.reading import KEY_PATTERN, KEY_WORDS
+from rollout.rules.definition.area import KEY_PATTERN as AREA_PATTERN
+from rollout.rules.definition.bucket import MILLION
+from rollout.rules.definition.reading import KEY_PATTERN, KEY_WORDS
 
 CLAUSES = {
     "type": "array",

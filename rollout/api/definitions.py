@@ -16,7 +16,7 @@ from controlplane.api.bodies import Body
 from controlplane.base.refusal import BadInput
 from rollout.actions.definitions import import_definitions
 from rollout.definitions import Plan, export, plan
-from rollout.rules.definitions import FORMAT
+from rollout.rules.ruleset.definitions import FORMAT
 from rollout.ruleset import LARGEST
 
 REASON = OpenApiParameter("reason", str, description="Why; it stands in the audit")

@@ -10,8 +10,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from rollout.rules.area import KEY_PATTERN
-from rollout.rules.bucket import MILLION
+from rollout.rules.definition.area import KEY_PATTERN
+from rollout.rules.definition.bucket import MILLION
 
 
 class AreaState(models.TextChoices):

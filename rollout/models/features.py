@@ -7,8 +7,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 
-from rollout.rules.headcount import Headcount as HeadcountValue
-from rollout.rules.reading import KEY_PATTERN, KEY_WORDS
+from rollout.rules.bulk.headcount import Headcount as HeadcountValue
+from rollout.rules.definition.reading import KEY_PATTERN, KEY_WORDS
 
 
 class Switch(models.TextChoices):

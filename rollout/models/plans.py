@@ -8,7 +8,7 @@ from django.db.models import F, Q
 
 from rollout.models.areas import Area
 from rollout.models.features import Feature
-from rollout.rules.bucket import MILLION
+from rollout.rules.definition.bucket import MILLION
 
 
 class WaveState(models.TextChoices):

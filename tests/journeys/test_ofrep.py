@@ -16,7 +16,7 @@ from yarl import URL
 from rollout import evaluations, me, ofrep
 from rollout.desk import Counter
 from rollout.feed import FeedRow
-from rollout.rules.bucket import bucket
+from rollout.rules.definition.bucket import bucket
 from tests.journeys.desk import (
     ALICE,
     BACK,

@@ -23,7 +23,7 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from rollout import ofrep
 from rollout.desk import Counter
 from rollout.feed import FeedRow
-from rollout.limits import PHONE_DECISIONS_PER_SECOND
+from rollout.rules.limits import PHONE_DECISIONS_PER_SECOND
 from tests.journeys.desk import BACK, BOB, BULK, NOW, READER, Desk, document, feature, phone
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "ofrep"

@@ -20,7 +20,7 @@ from controlplane.base.refusal import NotAuthenticated
 from rollout import ofrep, streams
 from rollout.desk import Counter
 from rollout.feed import FeedRow
-from rollout.limits import STREAMS_PER_PERSON
+from rollout.rules.limits import STREAMS_PER_PERSON
 from rollout.stream_pass import PERIOD, Seal, StreamPass, good_until
 from rollout.streams import Streams
 from tests.journeys.desk import ALICE, BACK, BOB, BULK, NOW, Desk, document, feature, phone, signed

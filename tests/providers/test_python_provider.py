@@ -12,7 +12,7 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 
-from rollout.limits import PHONE_DECISIONS_PER_SECOND
+from rollout.rules.limits import PHONE_DECISIONS_PER_SECOND
 from tests.providers.process import VALUES, Scene
 
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.decisions import feature
 from benchmarks.workload import flags
 from rollout.aside import aside, let_go
-from rollout.rules.document import read_by_steps, read_ruleset
+from rollout.rules.ruleset.document import read_by_steps, read_ruleset
 
 
 @pytest.fixture(autouse=True)

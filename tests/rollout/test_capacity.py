@@ -20,7 +20,7 @@ from rollout.actions.areas import change_area, create_area
 from rollout.actions.capacity import claim, tick_area
 from rollout.errors import AreaExists
 from rollout.models import Allowance, Area, CapacityDecision, Measurement, Ruleset
-from rollout.rules.controller import State, Tick
+from rollout.rules.capacity.controller import State, Tick
 from tests.rollout import cast
 from tests.rollout.cast import OPERATOR
 

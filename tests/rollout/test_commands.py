@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from controlplane.audit.models import AuditEntry
 from rollout.evaluate import current
 from rollout.models import Feature, Ruleset
-from rollout.rules.definitions import FORMAT
+from rollout.rules.ruleset.definitions import FORMAT
 from tests import builders, operators
 
 pytestmark = pytest.mark.django_db

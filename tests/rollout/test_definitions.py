@@ -19,9 +19,9 @@ from rollout.actions.definitions import import_definitions
 from rollout.definitions import export, plan
 from rollout.evaluate import current
 from rollout.models import Audience, Feature, Grant, Ruleset
-from rollout.rules.definitions import FORMAT
-from rollout.rules.difference import alike
-from rollout.rules.reading import KEY
+from rollout.rules.definition.reading import KEY
+from rollout.rules.ruleset.definitions import FORMAT
+from rollout.rules.ruleset.difference import alike
 from tests import builders, operators
 from tests.operators import TESTS, Api
 

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.rules.audience import AnyOf, compile_any_of, parse_any_of
-from rollout.rules.decision import Cause, Decision, Ruleset, decide
-from rollout.rules.document import read_ruleset
-from rollout.rules.many import CHUNK, evaluate_many
-from rollout.rules.masks import Masks
-from rollout.rules.murmur import TextUnits, UuidUnits
-from rollout.rules.reading import Invalid
-from rollout.rules.table import Coded, read_table
+from rollout.rules.bulk.many import CHUNK, evaluate_many
+from rollout.rules.bulk.masks import Masks
+from rollout.rules.bulk.murmur import TextUnits, UuidUnits
+from rollout.rules.bulk.table import Coded, read_table
+from rollout.rules.decision.decision import Cause, Decision, Ruleset, decide
+from rollout.rules.definition.audience import AnyOf, compile_any_of, parse_any_of
+from rollout.rules.definition.reading import Invalid
+from rollout.rules.ruleset.document import read_ruleset
 
 NOW = datetime(2015, 3, 31, 12, 0, tzinfo=UTC)
 MILLION = 1_000_000

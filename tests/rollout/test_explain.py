@@ -17,7 +17,7 @@ from rollout.actions import rulesets
 from rollout.evaluate import current, party_of, party_row
 from rollout.explain import explain, find_subscriber
 from rollout.models import Area, Refusal, Ruleset, Wave
-from rollout.rules.area import AreaPlace, area_of
+from rollout.rules.definition.area import AreaPlace, area_of
 from tests import builders
 from tests.rollout import cast
 

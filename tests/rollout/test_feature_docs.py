@@ -6,10 +6,10 @@ import json
 import re
 from pathlib import Path
 
-from rollout.rules.audience import parse_any_of
-from rollout.rules.clause import Operator
-from rollout.rules.feature import parse_rule
-from rollout.rules.requirements import parse_requirements
+from rollout.rules.definition.audience import parse_any_of
+from rollout.rules.definition.clause import Operator
+from rollout.rules.definition.feature import parse_rule
+from rollout.rules.definition.requirements import parse_requirements
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "features.md").read_text(encoding="utf-8")
 

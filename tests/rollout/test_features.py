@@ -21,7 +21,7 @@ from rollout.errors import (
 )
 from rollout.evaluate import current, decide_for
 from rollout.models import Feature, Ruleset
-from rollout.rules.decision import Cause
+from rollout.rules.decision.decision import Cause
 from tests import builders
 from tests.rollout import cast
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.feed import MOST_ROWS, Feed, FeedRow, feed_rows, merge
-from rollout.rules.decision import GrantFact
+from rollout.rules.decision.decision import GrantFact
 
 T = 1_427_803_200.0
 

@@ -19,7 +19,7 @@ from controlplane.outbox.models import Outbox
 from rollout.actions.grants import freeze_grant, grant_people, revoke_grant, thaw_grant
 from rollout.errors import FeatureUnknown, GrantNotLive
 from rollout.models import Allowance, Area, Feature, Grant, GrantState, Refusal, Reservation, Window
-from rollout.rules.invite import CALLEE_ONLY, InviteFacts, Outcome, decide, moment
+from rollout.rules.spread.invite import CALLEE_ONLY, InviteFacts, Outcome, decide, moment
 from tests.rollout import cast
 from tests.rollout.cast import Launch
 
@@ -452,7 +452,7 @@ def test_constraints__behind_the_functions__refuse_an_overdraft(launch: Launch) 
 
 
 def test_area_of__with_several_areas__prefers_the_closest(launch: Launch) -> None:
-    from rollout.rules.area import AreaPlace, area_of
+    from rollout.rules.definition.area import AreaPlace, area_of
 
     for key, countries, carriers in (
         ("E-PLUS", [], ["262-03"]),

@@ -17,7 +17,7 @@ from rollout.errors import GrantsIgnored
 from rollout.evaluate import current, party_of
 from rollout.models import Feature, Grant, Headcount, Wave, Window
 from rollout.overview import feature_rows
-from rollout.rules.decision import decide
+from rollout.rules.decision.decision import decide
 from tests import builders, operators
 from tests.operators import TESTS, Api
 from tests.rollout import cast

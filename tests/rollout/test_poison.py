@@ -20,7 +20,7 @@ import redis.asyncio
 from nacl.signing import SigningKey
 
 from rollout.feed import Feed
-from rollout.rules.decision import Party, decide
+from rollout.rules.decision.decision import Party, decide
 from rollout.ruleset import BadRuleset, Rulesets, Signed, canonical, load, sign
 from rollout.watch import Watcher
 from tests.rollout.test_ruleset import KEY, NOW, Knobs, connector, document

@@ -19,7 +19,7 @@ from rollout.evaluate import current, party_of
 from rollout.models import Feature, Grant, Ruleset
 from rollout.people import choose, tables
 from rollout.preview import of_feature
-from rollout.rules.decision import decide
+from rollout.rules.decision.decision import decide
 from tests import builders, operators
 from tests.operators import TESTS, Api
 
@@ -254,8 +254,8 @@ def test_sample__of_an_estimated_crowd__is_not_called_exact(monkeypatch: pytest.
 
 @given(had=st.booleans(), has=st.booleans(), same=st.booleans())
 def test_moved__table__of_all_cases(had: bool, has: bool, same: bool) -> None:
-    from rollout.rules.decision import Cause, Decision, Reason
-    from rollout.rules.preview import Move, moved
+    from rollout.rules.bulk.preview import Move, moved
+    from rollout.rules.decision.decision import Cause, Decision, Reason
 
     def decision(enabled: bool, variant: str) -> Decision:
         cause = Cause.RULE if enabled else Cause.DEFAULT

@@ -25,7 +25,7 @@ from rollout.errors import RulesetInvalid
 from rollout.evaluate import current
 from rollout.feed import Feed, FeedRow
 from rollout.models import Area, Audience, Feature, Ruleset
-from rollout.rules.decision import Cause, Party, decide
+from rollout.rules.decision.decision import Cause, Party, decide
 from rollout.ruleset import LARGEST, BadRuleset, Rulesets, Signed, canonical, load, sign
 from rollout.watch import Watcher
 from tests import builders

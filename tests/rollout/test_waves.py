@@ -16,7 +16,7 @@ from rollout.actions.grants import revoke_grant
 from rollout.actions.waves import Admission, admit, create_wave, hold_wave, open_wave, resume_wave
 from rollout.errors import FeatureUnknown, WaveNotMovable
 from rollout.models import Allowance, Area, Feature, Grant, Ruleset, Wave
-from rollout.rules.bucket import bucket
+from rollout.rules.definition.bucket import bucket
 from tests import builders
 from tests.rollout import cast
 from tests.rollout.cast import OPERATOR

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollout.rules.area import AreaPlace, area_of
+from rollout.rules.definition.area import AreaPlace, area_of
 
 WORLD = AreaPlace("world", frozenset(), frozenset())
 GERMANY = AreaPlace("de", frozenset({"DE"}), frozenset())

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.rules.audience import compile_any_of, compile_audiences, explain_any_of, parse_any_of
-from rollout.rules.clause import Operator
-from rollout.rules.reading import Invalid
+from rollout.rules.definition.audience import compile_any_of, compile_audiences, explain_any_of, parse_any_of
+from rollout.rules.definition.clause import Operator
+from rollout.rules.definition.reading import Invalid
 
 NOW = datetime(2015, 3, 31, 12, 0, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.rules.bucket import MILLION, bucket, unleash_percent, unleash_variant, variant_bucket, weighted
+from rollout.rules.definition.bucket import MILLION, bucket, unleash_percent, unleash_variant, variant_bucket, weighted
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "buckets.json").read_text(encoding="utf-8"))
 

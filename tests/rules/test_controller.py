@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.rules.controller import AreaConfig, EdgeReport, Sample, State, calls_below, combine, decide, portion
+from rollout.rules.capacity.controller import (
+    AreaConfig,
+    EdgeReport,
+    Sample,
+    State,
+    calls_below,
+    combine,
+    decide,
+    portion,
+)
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 DE = AreaConfig("DE", 20, 800_000, 640_000, 1000, 15, 45)

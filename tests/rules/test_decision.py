@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.rules.bucket import bucket
-from rollout.rules.decision import EMPTY, GIVING, Cause, Decision, GrantFact, Party, Reason, Ruleset, decide
-from rollout.rules.document import read_ruleset
-from rollout.rules.reading import Invalid
-from rollout.words import say
+from rollout.rules.decision.decision import EMPTY, GIVING, Cause, Decision, GrantFact, Party, Reason, Ruleset, decide
+from rollout.rules.decision.words import say
+from rollout.rules.definition.bucket import bucket
+from rollout.rules.definition.reading import Invalid
+from rollout.rules.ruleset.document import read_ruleset
 
 NOW = datetime(2015, 3, 31, 12, 0, tzinfo=UTC)
 ALICE = "018f3c1e-7b1a-7c3d-9e2f-0a1b2c3d4e5f"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from rollout.rules.definitions import FORMAT, merged, of_published, proposed, read_definitions
-from rollout.rules.difference import What, differences, summary
-from rollout.rules.document import read_ruleset
-from rollout.rules.reading import Invalid
+from rollout.rules.definition.reading import Invalid
+from rollout.rules.ruleset.definitions import FORMAT, merged, of_published, proposed, read_definitions
+from rollout.rules.ruleset.difference import What, differences, summary
+from rollout.rules.ruleset.document import read_ruleset
 
 GERMANS = [[{"trait": "country", "operator": "IN", "values": ["DE"]}]]
 HERE: dict[str, Any] = {

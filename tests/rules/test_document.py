@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from nacl.signing import VerifyKey
 
-from rollout.rules.decision import GrantFact, Party, Ruleset, decide
-from rollout.rules.document import FORMAT, LEAST_READER, read_ruleset
-from rollout.rules.reading import Invalid
+from rollout.rules.decision.decision import GrantFact, Party, Ruleset, decide
+from rollout.rules.definition.reading import Invalid
+from rollout.rules.ruleset.document import FORMAT, LEAST_READER, read_ruleset
 from rollout.ruleset import load
 
 VECTOR = json.loads((Path(__file__).parent.parent / "vectors" / "ruleset_format_1.json").read_text(encoding="utf-8"))

@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.rules import compiling
-from rollout.rules.audience import compile_any_of
-from rollout.rules.bucket import MILLION, bucket, least_hash_beyond, variant_bucket, weighted
-from rollout.rules.decision import Cause, Compiled, Decision, Party, Reason, decide, decide_all
-from rollout.rules.document import read_ruleset
-from rollout.rules.feature import Feature
-from rollout.rules.generating import Row, write
+from rollout.rules.decision.decision import Cause, Compiled, Decision, Party, Reason, compiling, decide, decide_all
+from rollout.rules.decision.generating import Row, write
+from rollout.rules.definition.audience import compile_any_of
+from rollout.rules.definition.bucket import MILLION, bucket, least_hash_beyond, variant_bucket, weighted
+from rollout.rules.definition.feature import Feature
+from rollout.rules.ruleset.document import read_ruleset
 
 NOW = datetime(2015, 3, 31, 12, 0, tzinfo=UTC)
 TRAITS = ["country", "platform", "app_version", "age"]

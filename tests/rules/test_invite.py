@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.rules.invite import (
+from rollout.rules.spread.invite import (
     CALLEE_ONLY,
     Area,
     Callee,

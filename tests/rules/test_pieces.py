@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.rules.document import done
-from rollout.rules.pieces import parse_by_steps
+from rollout.rules.ruleset.document import done
+from rollout.rules.ruleset.pieces import parse_by_steps
 
 leaves = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(max_size=5)
 values = st.recursive(

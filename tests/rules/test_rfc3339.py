@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.rules.rfc3339 import moment
+from rollout.rules.definition.rfc3339 import moment
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from itertools import product
 
 import pytest
 
-from rollout.rules.feature import Access, Switch, WaveState
-from rollout.rules.standing import (
+from rollout.rules.definition.feature import Access, Switch, WaveState
+from rollout.rules.spread.standing import (
     AreaFacts,
     FeatureFacts,
     Tone,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollout.rules.telling import percent_of, told
+from rollout.rules.decision.telling import percent_of, told
 
 WAVE = {
     "wave": "First",

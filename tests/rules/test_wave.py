@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.rules.audience import compile_any_of, parse_any_of
-from rollout.rules.feature import WaveState
-from rollout.rules.requirements import Requirements, parse_requirements
-from rollout.rules.wave import Member, Verb, Waiting, allowance_spent, belongs, move, standstill
+from rollout.rules.definition.audience import compile_any_of, parse_any_of
+from rollout.rules.definition.feature import WaveState
+from rollout.rules.definition.requirements import Requirements, parse_requirements
+from rollout.rules.spread.wave import Member, Verb, Waiting, allowance_spent, belongs, move, standstill
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 MILLION = 1_000_000

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.rules.window import Counted, WindowState, can_close, can_open, percentile, report
+from rollout.rules.spread.window import Counted, WindowState, can_close, can_open, percentile, report
 
 COUNTED = Counted(
     opened_at=datetime(2026, 3, 14, 12, 0, tzinfo=UTC),

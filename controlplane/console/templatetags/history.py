@@ -8,7 +8,7 @@ from django import template
 
 from rollout.audiences import uses
 from rollout.models import Audience, Ruleset
-from rollout.rules.difference import summary
+from rollout.rules.ruleset.difference import summary
 from rollout.rulesets import compared
 
 register = template.Library()

@@ -1,4 +1,4 @@
--- Everything that decides an invite, read at once: rollout_invite_verdict and rollout/rules/invite.py judge by these.
+-- Everything that decides an invite, read at once: rollout_invite_verdict and rollout/rules/spread/invite.py judge by these.
 --
 -- The area is the callee's. For somebody unknown it is the area of the number's country, when the caller of this function
 -- gives one, and the inviter's own otherwise: an unknown person must get the answer that a known one would.

@@ -1,5 +1,5 @@
 -- The outcome that the facts lead to, first decisive wins; `ok` when an invite may go out. Agrees, situation by situation,
--- with rollout/rules/invite.py, which says why this order: what concerns the inviter and the window comes before
+-- with rollout/rules/spread/invite.py, which says why this order: what concerns the inviter and the window comes before
 -- everything that concerns the callee.
 CREATE OR REPLACE FUNCTION rollout_invite_verdict(p_facts jsonb, OUT outcome text, OUT detail jsonb)
 LANGUAGE plpgsql IMMUTABLE AS $$

@@ -13,7 +13,7 @@ from controlplane.audit.record import Actor
 from controlplane.base.refusal import Refusal
 from rollout.actions.definitions import restore
 from rollout.actions.rulesets import publish
-from rollout.rules.difference import summary
+from rollout.rules.ruleset.difference import summary
 from rollout.rulesets import compared, document_of, history
 
 

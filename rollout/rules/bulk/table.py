@@ -18,9 +18,9 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from rollout.rules.decision import GrantFact, Party
-from rollout.rules.murmur import NoUnits, TextUnits, Units, UuidUnits
-from rollout.rules.reading import Invalid, under
+from rollout.rules.bulk.murmur import NoUnits, TextUnits, Units, UuidUnits
+from rollout.rules.decision.decision import GrantFact, Party
+from rollout.rules.definition.reading import Invalid, under
 
 GRANT = "grant:"
 MALFORMED: tuple[()] = ()  # stands for any value that no trait can have

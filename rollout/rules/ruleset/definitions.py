@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any
 
-from rollout.rules import reading
-from rollout.rules.audience import parse_any_of
-from rollout.rules.bounds import patterns_bounded
-from rollout.rules.document import MOST_AUDIENCES, MOST_FEATURES
-from rollout.rules.feature import Kind, Switch, audiences_known, parse_feature
-from rollout.rules.reading import Invalid, under
+from rollout.rules.definition import reading
+from rollout.rules.definition.audience import parse_any_of
+from rollout.rules.definition.bounds import patterns_bounded
+from rollout.rules.definition.feature import Kind, Switch, audiences_known, parse_feature
+from rollout.rules.definition.reading import Invalid, under
+from rollout.rules.ruleset.document import MOST_AUDIENCES, MOST_FEATURES
 
 FORMAT = "rollcall-definitions-1"
 Definitions = dict[str, Any]

@@ -8,12 +8,12 @@ from datetime import datetime
 
 import numpy as np
 
-from rollout.rules.audience import AnyOf
-from rollout.rules.bucket import MILLION
-from rollout.rules.decision import Cause, Compiled
-from rollout.rules.feature import Access, Rule, Switch
-from rollout.rules.many import evaluate_many
-from rollout.rules.table import Table, source_of
+from rollout.rules.bulk.many import evaluate_many
+from rollout.rules.bulk.table import Table, source_of
+from rollout.rules.decision.decision import Cause, Compiled
+from rollout.rules.definition.audience import AnyOf
+from rollout.rules.definition.bucket import MILLION
+from rollout.rules.definition.feature import Access, Rule, Switch
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Audiences over a table: for each one a mask of the rows for which it is true, or false.
 
-What can't be told is neither, as in `rollout.rules.audience`: so the two masks are built apart, and De Morgan's laws
+What can't be told is neither, as in `rollout.rules.definition.audience`: so the two masks are built apart, and De Morgan's laws
 turn inversions, lists and groups round.
 """
 
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollout.rules import rfc3339
-from rollout.rules.audience import AnyOf, Condition, Group
-from rollout.rules.clause import NOW_TRAIT, Clause, Operator, as_number, compile_clause
-from rollout.rules.table import PlainColumn, Table
+from rollout.rules.bulk.table import PlainColumn, Table
+from rollout.rules.definition import rfc3339
+from rollout.rules.definition.audience import AnyOf, Condition, Group
+from rollout.rules.definition.clause import NOW_TRAIT, Clause, Operator, as_number, compile_clause
 
 Flags = NDArray[np.bool_]
 Mask = Callable[[slice], Flags]  # of the rows of one chunk; a fresh array each time

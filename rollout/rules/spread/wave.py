@@ -8,10 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from rollout.rules.bucket import bucket
-from rollout.rules.clause import Test
-from rollout.rules.feature import WaveState
-from rollout.rules.requirements import Requirements, unmet
+from rollout.rules.definition.bucket import bucket
+from rollout.rules.definition.clause import Test
+from rollout.rules.definition.feature import WaveState
+from rollout.rules.definition.requirements import Requirements, unmet
 
 
 class Verb(StrEnum):

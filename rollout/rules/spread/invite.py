@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, assert_never
 
-from rollout.limits import INVITES_PER_MINUTE
+from rollout.rules.limits import INVITES_PER_MINUTE
 
 
 class Outcome(StrEnum):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rollout.rules import reading, semver
-from rollout.rules.reading import Invalid, under
+from rollout.rules.definition import reading, semver
+from rollout.rules.definition.reading import Invalid, under
 
 DEVICE_CLASSES = ("low", "mid", "high")
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rollout.rules import reading
-from rollout.rules.audience import AnyOf, names_in, parse_any_of
-from rollout.rules.bucket import MILLION
-from rollout.rules.reading import Invalid, under
-from rollout.rules.requirements import Requirements, parse_requirements
+from rollout.rules.definition import reading
+from rollout.rules.definition.audience import AnyOf, names_in, parse_any_of
+from rollout.rules.definition.bucket import MILLION
+from rollout.rules.definition.reading import Invalid, under
+from rollout.rules.definition.requirements import Requirements, parse_requirements
 
 MOST_VARIANTS = 50
 MOST_RULES = 100

@@ -7,14 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from rollout.rules.audience import AnyOf, compile_any_of, explain_any_of
-from rollout.rules.bucket import MILLION, bucket
-from rollout.rules.clause import Test
-from rollout.rules.decision import NOTHING, Attempt, Cause, Compiled, Decide, Decision, Party, Reason, Seen
-from rollout.rules.feature import Access, Feature, Rule, Switch, Wave, WaveState
-from rollout.rules.generating import Row, write
-from rollout.rules.reading import Invalid
-from rollout.rules.requirements import Unmet, unmet
+from rollout.rules.decision.decision import NOTHING, Attempt, Cause, Compiled, Decide, Decision, Party, Reason, Seen
+from rollout.rules.decision.generating import Row, write
+from rollout.rules.definition.audience import AnyOf, compile_any_of, explain_any_of
+from rollout.rules.definition.bucket import MILLION, bucket
+from rollout.rules.definition.clause import Test
+from rollout.rules.definition.feature import Access, Feature, Rule, Switch, Wave, WaveState
+from rollout.rules.definition.reading import Invalid
+from rollout.rules.definition.requirements import Unmet, unmet
 
 MOST_NEEDS = 32
 MOST_SHAPES = 150  # half a millisecond each to compile

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from rollout.rules.audience import AnyOf, names_in
-from rollout.rules.decision import Cause, Decision, Reason, Ruleset
-from rollout.rules.feature import Feature
-from rollout.rules.many import Verdicts, evaluate_many
-from rollout.rules.table import Column, Table
+from rollout.rules.bulk.many import Verdicts, evaluate_many
+from rollout.rules.bulk.table import Column, Table
+from rollout.rules.decision.decision import Cause, Decision, Reason, Ruleset
+from rollout.rules.definition.audience import AnyOf, names_in
+from rollout.rules.definition.feature import Feature
 
 TRAITS = ("country", "platform", "carrier")
 MOST_EXAMPLES = 5

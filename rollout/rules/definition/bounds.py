@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollout.rules.clause import Operator
-from rollout.rules.reading import Invalid, under
+from rollout.rules.definition.clause import Operator
+from rollout.rules.definition.reading import Invalid, under
 
 MOST_PATTERNS = 100  # of one feature or one audience
 MOST_PATTERNS_IN_ALL = 500  # of one ruleset

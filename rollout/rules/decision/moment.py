@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rollout.rules.audience import AnyOf, Group
-from rollout.rules.clause import NOW_TRAIT, Clause
-from rollout.rules.decision import Ruleset
+from rollout.rules.decision.decision import Ruleset
+from rollout.rules.definition.audience import AnyOf, Group
+from rollout.rules.definition.clause import NOW_TRAIT, Clause
 
 
 def asks_the_time(ruleset: Ruleset) -> bool:

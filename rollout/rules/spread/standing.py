@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
-from rollout.rules.feature import Access, Switch, WaveState
+from rollout.rules.definition.feature import Access, Switch, WaveState
 
 
 class Tone(StrEnum):

@@ -12,14 +12,14 @@ import re
 from collections.abc import Generator, Mapping
 from typing import Any, TypeVar
 
-from rollout.rules import reading
-from rollout.rules.area import KEY_PATTERN as AREA_PATTERN
-from rollout.rules.area import AreaPlace
-from rollout.rules.audience import AnyOf, compile_audiences, parse_any_of
-from rollout.rules.compiling import Workbench, compile_by_steps
-from rollout.rules.decision import ApiKeyFact, Ruleset
-from rollout.rules.feature import parse_feature
-from rollout.rules.reading import Invalid, under
+from rollout.rules.decision.compiling import Workbench, compile_by_steps
+from rollout.rules.decision.decision import ApiKeyFact, Ruleset
+from rollout.rules.definition import reading
+from rollout.rules.definition.area import KEY_PATTERN as AREA_PATTERN
+from rollout.rules.definition.area import AreaPlace
+from rollout.rules.definition.audience import AnyOf, compile_audiences, parse_any_of
+from rollout.rules.definition.feature import parse_feature
+from rollout.rules.definition.reading import Invalid, under
 
 T = TypeVar("T")
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import mmh3
 
-from rollout.rules import semver
-from rollout.rules.audience import AnyOf, Condition
-from rollout.rules.bucket import MILLION, least_hash_beyond, variant_bucket, weighted
-from rollout.rules.clause import Clause, Operator, Test, as_text
-from rollout.rules.decision import Attempt, Decision
+from rollout.rules.decision.decision import Attempt, Decision
+from rollout.rules.definition import semver
+from rollout.rules.definition.audience import AnyOf, Condition
+from rollout.rules.definition.bucket import MILLION, least_hash_beyond, variant_bucket, weighted
+from rollout.rules.definition.clause import Clause, Operator, Test, as_text
 
 MOST_INLINE = 8  # conditions of one rule; a longer rule is one bound test
 _INDENT = ["    " * (2 + depth) for depth in range(MOST_INLINE + 4)]

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollout.rules.audience import traits_in
-from rollout.rules.bucket import MILLION, least_hash_beyond
-from rollout.rules.compiling import GRANTED, TO_COME, UNMET, given, outcomes_of, refused, turn
-from rollout.rules.decision import Cause, Compiled, Decision, Reason
-from rollout.rules.feature import Access, Feature, Rule, Switch
-from rollout.rules.masks import Flags, Mask, Masks
-from rollout.rules.requirements import Unmet, of_class, reaches
-from rollout.rules.table import Judge, Table, read_table, source_of
+from rollout.rules.bulk.masks import Flags, Mask, Masks
+from rollout.rules.bulk.table import Judge, Table, read_table, source_of
+from rollout.rules.decision.compiling import GRANTED, TO_COME, UNMET, given, outcomes_of, refused, turn
+from rollout.rules.decision.decision import Cause, Compiled, Decision, Reason
+from rollout.rules.definition.audience import traits_in
+from rollout.rules.definition.bucket import MILLION, least_hash_beyond
+from rollout.rules.definition.feature import Access, Feature, Rule, Switch
+from rollout.rules.definition.requirements import Unmet, of_class, reaches
 
 CHUNK = 1 << 16  # rows
 OPEN = 0xFFFF  # stands for a row that no step has decided yet
@@ -67,7 +67,7 @@ class Verdicts:
 
 
 def evaluate_many(feature: Compiled, table: Any, now: datetime) -> Verdicts:
-    """Decide a feature for every row of a table (`rollout.rules.table` says what may be one).
+    """Decide a feature for every row of a table (`rollout.rules.bulk.table` says what may be one).
 
     The values and causes are those of `decide` with the party that the row stands for. Raises `Invalid` when a column
     can't be used.
@@ -184,7 +184,7 @@ class _Plan:
         return lambda rows: judged(rows).astype(np.bool_)
 
     def _requirements(self, feature: Feature) -> list[Step]:
-        """As `rollout.rules.requirements.unmet` asks: platform, device class, then OS and app of each platform."""
+        """As `rollout.rules.definition.requirements.unmet` asks: platform, device class, then OS and app of each platform."""
         wanted, steps = feature.requirements, []
 
         def lacks(what: Unmet, needed: str) -> Decision:

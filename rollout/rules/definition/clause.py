@@ -19,7 +19,7 @@ from typing import Any, assert_never
 
 import re2
 
-from rollout.rules import rfc3339, semver
+from rollout.rules.definition import rfc3339, semver
 
 Traits = Mapping[str, Any]
 Test = Callable[[Traits, datetime], bool | None]

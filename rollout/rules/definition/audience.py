@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rollout.rules import reading
-from rollout.rules.clause import Clause, Operator, Test, Traits, as_text, compile_clause, flaw
-from rollout.rules.reading import Invalid, under
+from rollout.rules.definition import reading
+from rollout.rules.definition.clause import Clause, Operator, Test, Traits, as_text, compile_clause, flaw
+from rollout.rules.definition.reading import Invalid, under
 
 MOST_LISTS = 50
 MOST_CONDITIONS = 50

@@ -13,10 +13,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from rollout.rules.area import AreaPlace
-from rollout.rules.audience import AnyOf
-from rollout.rules.clause import Test
-from rollout.rules.feature import Feature
+from rollout.rules.definition.area import AreaPlace
+from rollout.rules.definition.audience import AnyOf
+from rollout.rules.definition.clause import Test
+from rollout.rules.definition.feature import Feature
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -34,7 +34,7 @@ class Reason(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why, in Rollcall's own closed words; `rollout.words` says each as a sentence."""
+    """Why, in Rollcall's own closed words; `rollout.rules.decision.words` says each as a sentence."""
 
     KILLED = "killed"
     SWITCHED_OFF = "switched_off"

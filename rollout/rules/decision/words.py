@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from rollout.rules.decision import Cause, Decision
+from rollout.rules.decision.decision import Cause, Decision
 
 NEEDS = {
     "platform": "This feature is not offered on this kind of device.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rollout.rules.reading import under
+from rollout.rules.definition.reading import under
 
 LONGEST = 80
 MISSING: Any = object()
