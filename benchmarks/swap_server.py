@@ -19,10 +19,10 @@ from nacl.signing import SigningKey
 
 from benchmarks.decisions import feature
 from benchmarks.workload import flags, people
-from rollout.evaluations import Evaluations
 from rollout.rules.decision.decision import Party, decide_all
-from rollout.ruleset import Rulesets, Signed, canonical, sign
-from rollout.watch import swap_aside
+from rollout.serving.evaluations import Evaluations
+from rollout.serving.ruleset import Rulesets, Signed, canonical, sign
+from rollout.serving.watch import swap_aside
 
 FEATURES = 1_000
 RULES = 10

@@ -17,9 +17,9 @@ from calls.edge.store import event_json, lua
 from calls.rules.call import Tell
 from calls.rules.news import grant_event, grant_key
 from controlplane.accounts.models import Device
-from rollout.feed import by_person
 from rollout.models import Ruleset
-from rollout.visibility import is_visible
+from rollout.questions.visibility import is_visible
+from rollout.serving.feed import by_person
 
 PATIENCE = 1.0  # seconds; the outbox tries again later
 

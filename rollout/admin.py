@@ -15,7 +15,7 @@ from rollout import definitions_admin  # noqa: F401  # registers features, audie
 from rollout.actions import areas, waves, windows
 from rollout.byactions import Reasoned, ReasonedForm, actor_of, pill
 from rollout.models import Area, Grant, Wave, Window
-from rollout.overview import area_rows
+from rollout.questions.overview import area_rows
 from rollout.rules.spread.standing import share_words
 
 

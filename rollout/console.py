@@ -16,15 +16,15 @@ from django.utils import timezone
 from controlplane.audit.record import Actor
 from controlplane.base.refusal import Refusal
 from rollout.actions import definitions, features, grants, waves, windows
-from rollout.definitions import plan
-from rollout.headcounts import headcounts, wave_size
 from rollout.models import Access, Feature, Grant, Ruleset, Wave, Window
-from rollout.overview import area_rows, ignored_by
-from rollout.preview import of_feature
+from rollout.questions.definitions import plan
+from rollout.questions.headcounts import headcounts, wave_size
+from rollout.questions.overview import area_rows, ignored_by
+from rollout.questions.preview import of_feature
+from rollout.questions.rulesets import document_of
 from rollout.rules.definition.bucket import MILLION
 from rollout.rules.ruleset.definitions import of_published
 from rollout.rules.spread.standing import calls_words, have_words, people_words, share_words
-from rollout.rulesets import document_of
 
 Act = Callable[..., str]
 AREAS_TOLD = 3  # in a dialog

@@ -19,13 +19,13 @@ from controlplane.accounts.readonly import OnlyShown
 from controlplane.accounts.roles import Role, has_role
 from controlplane.base.refusal import Refusal
 from rollout.actions import audiences, features
-from rollout.audiences import uses
 from rollout.byactions import Reasoned, ReasonedForm, actor_of, pill
 from rollout.errors import AudienceInvalid, FeatureInvalid
 from rollout.models import Audience, Feature, Ruleset
-from rollout.overview import FeatureRow, feature_rows
-from rollout.preview import Preview, of_audience, of_feature
-from rollout.rulesets import history
+from rollout.questions.audiences import uses
+from rollout.questions.overview import FeatureRow, feature_rows
+from rollout.questions.preview import Preview, of_audience, of_feature
+from rollout.questions.rulesets import history
 
 DECIDING = frozenset({"requirements", "prerequisites", "rules", "variants", "default_variant", "off_variant", "any_of"})
 CONFIRMED = "_confirmed"

@@ -17,9 +17,9 @@ from calls.rules.messages import FRAME_BYTES
 from controlplane.base import logs
 from controlplane.base.env import BadSetting, load
 from controlplane.base.refusal import BadInput, NotFound, Refusal, TryAgain
-from rollout import me, ofrep
-from rollout.desk import Counter
-from rollout.streams import Streams
+from rollout.serving import me, ofrep
+from rollout.serving.desk import Counter
+from rollout.serving.streams import Streams
 
 from .edge import Edge
 from .errors import BodyTooLarge, MethodNotAllowed, UnreadEncoding

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from controlplane.accounts.rules.traits import Profile, traits_of
-from rollout.party import party_of_row
 from rollout.rules.decision.decision import Party
+from rollout.serving.party import party_of_row
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from controlplane.base.env import Env
 from controlplane.base.keys import Keys
 from controlplane.host.embedded import database_url, redis_url
 from controlplane.host.programs import probe_name
-from rollout.feed import OVERLAP, Feed, FeedRow
 from rollout.rules.decision.words import say
-from rollout.ruleset import Rulesets
-from rollout.watch import Watcher
+from rollout.serving.feed import OVERLAP, Feed, FeedRow
+from rollout.serving.ruleset import Rulesets
+from rollout.serving.watch import Watcher
 
 from .answers import Answers
 from .arbiter import Arbiter
@@ -71,7 +71,7 @@ def origins_of(env: Env) -> frozenset[str]:
 
 
 class Edge:
-    """Also the desk of `rollout.desk`: it says who asks and reads what decisions need."""
+    """Also the desk of `rollout.serving.desk`: it says who asks and reads what decisions need."""
 
     def __init__(self, env: Env, *, name: str | None = None) -> None:
         self.env = env

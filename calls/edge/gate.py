@@ -8,12 +8,12 @@ from typing import Any
 
 from calls.rules.news import feature_name
 from calls.rules.reach import WANTS_GRANT, with_grant
-from rollout.evaluations import told_to_phones
-from rollout.feed import Feed
-from rollout.party import party_of_token
 from rollout.rules.decision.decision import Cause, Decision, GrantFact, Party, decide
 from rollout.rules.definition.feature import Switch
-from rollout.ruleset import Rulesets
+from rollout.serving.evaluations import told_to_phones
+from rollout.serving.feed import Feed
+from rollout.serving.party import party_of_token
+from rollout.serving.ruleset import Rulesets
 
 from .errors import NotEnabled, Stopped
 from .tickets import Ticket

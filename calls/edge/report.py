@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from rollout.ruleset import Rulesets
+from rollout.serving.ruleset import Rulesets
 
 from .arbiter import Arbiter
 from .inbox import Inboxes

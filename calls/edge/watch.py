@@ -13,9 +13,9 @@ from redis.exceptions import RedisError
 from calls.rules.call import Call, Event, Finished, Gone, State, Tell
 from calls.rules.ending import Reason, words
 from controlplane.base.refusal import Refusal
-from rollout.feed import FeedRow
 from rollout.rules.decision.decision import Ruleset
 from rollout.rules.definition.feature import Access, Switch
+from rollout.serving.feed import FeedRow
 
 from .arbiter import Arbiter
 from .inbox import Inboxes

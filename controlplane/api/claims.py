@@ -6,8 +6,8 @@ from typing import Any
 
 from controlplane.accounts.models import Device
 from rollout.models import Area, Grant, GrantState
+from rollout.questions.visibility import carried
 from rollout.rules.definition.area import AreaPlace, area_of
-from rollout.visibility import carried
 
 
 def rollout_claims(device: Device) -> dict[str, Any]:

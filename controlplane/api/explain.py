@@ -12,8 +12,8 @@ from controlplane.api.finding import find_subscriber
 from controlplane.api.house_bodies import ExplainAnswer
 from controlplane.base.refusal import BadInput
 from rollout.errors import FeatureUnknown
-from rollout.explain import explain
 from rollout.models import Feature
+from rollout.questions.explain import explain
 
 NAMED = "A subscriber's id or number"
 

@@ -29,7 +29,7 @@ from controlplane.base.version import VERSION
 from controlplane.console.panels import overview
 from controlplane.outbox.models import Outbox
 from rollout.models import CallEvidence
-from rollout.overview import AreaRow, FeatureRow
+from rollout.questions.overview import AreaRow, FeatureRow
 
 INTERVALS = ("token_seconds", "token_grace_seconds", "edge_report_seconds", "poll_seconds", "route_seconds",
              "ring_seconds", "setup_seconds", "accepting_seconds", "alive_seconds")  # fmt: skip

@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 
 from controlplane.api.authentication import SAFE
 from rollout.models import Ruleset
-from rollout.ruleset import NUMBER
+from rollout.serving.ruleset import NUMBER
 
 
 class PublishedNumber:

@@ -16,9 +16,9 @@ from calls.console import calls_now, running_by_feature
 from controlplane.audit.models import AuditEntry
 from controlplane.console.charts import LoadChart, Sample, load_chart
 from controlplane.outbox.models import Outbox
-from rollout.evaluate import refusal
 from rollout.models import Area, CapacityDecision, Feature, Grant, Measurement, Refusal, Wave, Window
-from rollout.overview import (
+from rollout.questions.evaluate import refusal
+from rollout.questions.overview import (
     AreaRow,
     FeatureRow,
     area_row,

@@ -18,9 +18,9 @@ from controlplane.api.finding import find_subscriber, find_subscribers
 from controlplane.base.refusal import Refusal
 from controlplane.console.views import actor_of, page, shown
 from rollout.actions import grants
-from rollout.explain import explain as explained
 from rollout.models import Feature, Grant
-from rollout.overview import Branch, invite_roots, invite_tree, live_grant
+from rollout.questions.explain import explain as explained
+from rollout.questions.overview import Branch, invite_roots, invite_tree, live_grant
 from rollout.rules.decision.telling import told
 from rollout.rules.spread.standing import have_words
 

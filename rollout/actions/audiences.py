@@ -10,9 +10,9 @@ from django.db import IntegrityError, transaction
 
 from controlplane.audit.record import Actor, record
 from rollout.actions.rulesets import publish
-from rollout.audiences import uses
 from rollout.errors import AudienceExists, AudienceInUse, AudienceInvalid, AudienceUnknown, ChangedMeanwhile
 from rollout.models import Audience
+from rollout.questions.audiences import uses
 from rollout.rules.definition import reading
 from rollout.rules.definition.audience import compile_audiences, parse_any_of
 from rollout.rules.definition.bounds import patterns_bounded

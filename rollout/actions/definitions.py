@@ -11,12 +11,12 @@ from django.db import IntegrityError, transaction
 
 from controlplane.audit.record import Actor, record
 from rollout.actions.rulesets import publish
-from rollout.definitions import Plan, plan
 from rollout.errors import ChangedMeanwhile, RulesetUnknown
 from rollout.models import Audience, Feature
+from rollout.questions.definitions import Plan, plan
+from rollout.questions.rulesets import document_of
 from rollout.rules.ruleset.definitions import USUAL, of_published
 from rollout.rules.ruleset.difference import alike
-from rollout.rulesets import document_of
 
 
 def import_definitions(

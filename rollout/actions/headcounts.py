@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from rollout.evaluate import current
-from rollout.headcounts import COUNTED_WHEN_ASKED, count
 from rollout.models import Feature, Headcount
-from rollout.people import more_than
+from rollout.questions.evaluate import current
+from rollout.questions.headcounts import COUNTED_WHEN_ASKED, count
+from rollout.questions.people import more_than
 
 AGAIN_AFTER = timedelta(seconds=60)
 

@@ -19,7 +19,7 @@ from rollout.actions.doorbell import RULESET, ring_on_commit
 from rollout.errors import RulesetInvalid
 from rollout.models import Area, Audience, Feature, Ruleset, Window, WindowState
 from rollout.rules.ruleset.document import FORMAT, LEAST_READER
-from rollout.ruleset import LARGEST, BadRuleset, canonical, load, sign
+from rollout.serving.ruleset import LARGEST, BadRuleset, canonical, load, sign
 
 log = structlog.get_logger(__name__)
 

@@ -28,7 +28,7 @@ from rollout.api.bodies import (
     MeasurementAnswer,
 )
 from rollout.models import Area, CapacityDecision, Grant, Measurement, Source
-from rollout.overview import area_row, area_rows
+from rollout.questions.overview import area_row, area_rows
 
 
 def _area(key: str) -> Area:

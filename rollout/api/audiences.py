@@ -14,9 +14,9 @@ from controlplane.api.bodies import ReasonBody, list_of, listed, read
 from controlplane.api.manners import PAGING_BY_KEY, keyed_page, revision_asked, tagged
 from rollout.actions import audiences
 from rollout.api.bodies import AnyOf, AnyOfShown
-from rollout.audiences import uses
 from rollout.errors import AudienceUnknown
 from rollout.models import Audience
+from rollout.questions.audiences import uses
 from rollout.rules.definition.reading import KEY_PATTERN, KEY_WORDS
 
 

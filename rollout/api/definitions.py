@@ -15,9 +15,9 @@ from controlplane.api.authentication import actor_of
 from controlplane.api.bodies import Body
 from controlplane.base.refusal import BadInput
 from rollout.actions.definitions import import_definitions
-from rollout.definitions import Plan, export, plan
+from rollout.questions.definitions import Plan, export, plan
 from rollout.rules.ruleset.definitions import FORMAT
-from rollout.ruleset import LARGEST
+from rollout.serving.ruleset import LARGEST
 
 REASON = OpenApiParameter("reason", str, description="Why; it stands in the audit")
 

@@ -21,7 +21,7 @@ from rollout.actions import features
 from rollout.api.bodies import AccessBody, BranchAnswer, FeatureAnswer, FeatureBody, FeaturePatch, KillBody
 from rollout.errors import FeatureUnknown
 from rollout.models import Feature
-from rollout.overview import Branch, invite_tree, live_grant
+from rollout.questions.overview import Branch, invite_tree, live_grant
 
 
 def feature_of(key: str) -> Feature:

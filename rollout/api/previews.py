@@ -15,8 +15,8 @@ from controlplane.accounts.actions.keys import Scope
 from controlplane.api.bodies import Body, number, read
 from rollout.api.bodies import AnyOf, FeaturePatch
 from rollout.api.definitions import DefinitionsBody, asked
-from rollout.preview import LARGEST_SAMPLE, USUAL_SAMPLE, Preview, of_audience, of_document, of_feature
-from rollout.ruleset import LARGEST
+from rollout.questions.preview import LARGEST_SAMPLE, USUAL_SAMPLE, Preview, of_audience, of_document, of_feature
+from rollout.serving.ruleset import LARGEST
 
 OPTIONS = [
     OpenApiParameter("sample", int, description=f"Look at so many subscribers at most: 1 to {LARGEST_SAMPLE}"),

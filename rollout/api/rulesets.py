@@ -16,8 +16,8 @@ from controlplane.api.bodies import PAGING, Body, ReasonBody, list_of, listed, n
 from rollout.actions.definitions import restore
 from rollout.api.definitions import ChangeShown, PlanAnswer, plan_answer
 from rollout.models import Ruleset
+from rollout.questions.rulesets import compared, document_of, history, ruleset_row
 from rollout.rules.ruleset.difference import summary
-from rollout.rulesets import compared, document_of, history, ruleset_row
 
 
 class RulesetAnswer(serializers.ModelSerializer[Ruleset]):

@@ -39,8 +39,8 @@ from calls.rules.moves import step
 from calls.turn import CREDENTIAL_SECONDS, ice_servers, user_id
 from controlplane.base.addresses import client_address
 from controlplane.base.refusal import NotAuthenticated
-from rollout.feed import FeedRow
 from rollout.rules.definition.feature import Access
+from rollout.serving.feed import FeedRow
 
 NOW = 1_790_000_000
 KEY = b"k" * 32

@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 
 from controlplane.audit.models import AuditEntry
-from rollout.evaluate import current
 from rollout.models import Audience, Feature
+from rollout.questions.evaluate import current
 from tests import builders, operators
 from tests.operators import Api, signed_in
 

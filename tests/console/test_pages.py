@@ -11,8 +11,8 @@ from django.utils import timezone
 from calls.models import CallRecord
 from controlplane.outbox.models import Outbox
 from rollout.actions import windows
-from rollout.evaluate import current
 from rollout.models import CapacityDecision, Feature, Grant, Measurement, Ruleset, Wave
+from rollout.questions.evaluate import current
 from tests import builders, operators
 from tests.operators import TESTS, signed_in
 

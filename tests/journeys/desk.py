@@ -11,8 +11,8 @@ from typing import Any
 from nacl.signing import SigningKey
 
 from controlplane.base.refusal import NotAuthenticated, TryAgain
-from rollout.feed import Feed, FeedRow
-from rollout.ruleset import Rulesets, Signed, canonical, sign
+from rollout.serving.feed import Feed, FeedRow
+from rollout.serving.ruleset import Rulesets, Signed, canonical, sign
 
 KEY = SigningKey.generate()
 NOW = datetime(2015, 3, 31, 12, 0, tzinfo=UTC)

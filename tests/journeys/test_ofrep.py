@@ -13,10 +13,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from rollout import evaluations, me, ofrep
-from rollout.desk import Counter
-from rollout.feed import FeedRow
 from rollout.rules.definition.bucket import bucket
+from rollout.serving import evaluations, me, ofrep
+from rollout.serving.desk import Counter
+from rollout.serving.feed import FeedRow
 from tests.journeys.desk import (
     ALICE,
     BACK,

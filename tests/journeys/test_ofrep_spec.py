@@ -20,10 +20,10 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
-from rollout import ofrep
-from rollout.desk import Counter
-from rollout.feed import FeedRow
 from rollout.rules.limits import PHONE_DECISIONS_PER_SECOND
+from rollout.serving import ofrep
+from rollout.serving.desk import Counter
+from rollout.serving.feed import FeedRow
 from tests.journeys.desk import BACK, BOB, BULK, NOW, READER, Desk, document, feature, phone
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "ofrep"
@@ -231,8 +231,8 @@ async def test_evaluation__a_fault_of_ours__is_500_as_the_schema_says(
     def decide(*_: Any, **__: Any) -> Any:
         raise RuntimeError
 
-    monkeypatch.setattr("rollout.ofrep.decide", decide)
-    monkeypatch.setattr("rollout.evaluations.decide_all", decide)
+    monkeypatch.setattr("rollout.serving.ofrep.decide", decide)
+    monkeypatch.setattr("rollout.serving.evaluations.decide_all", decide)
 
     response = await http.post(url, headers=phone(Origin="https://app.example"))
 

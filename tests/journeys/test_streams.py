@@ -17,12 +17,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from controlplane.base import logs
 from controlplane.base.refusal import NotAuthenticated
-from rollout import ofrep, streams
-from rollout.desk import Counter
-from rollout.feed import FeedRow
 from rollout.rules.limits import STREAMS_PER_PERSON
-from rollout.stream_pass import PERIOD, Seal, StreamPass, good_until
-from rollout.streams import Streams
+from rollout.serving import ofrep, streams
+from rollout.serving.desk import Counter
+from rollout.serving.feed import FeedRow
+from rollout.serving.stream_pass import PERIOD, Seal, StreamPass, good_until
+from rollout.serving.streams import Streams
 from tests.journeys.desk import ALICE, BACK, BOB, BULK, NOW, Desk, document, feature, phone, signed
 
 

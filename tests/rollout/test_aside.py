@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks.decisions import feature
 from benchmarks.workload import flags
-from rollout.aside import aside, let_go
 from rollout.rules.ruleset.document import read_by_steps, read_ruleset
+from rollout.serving.aside import aside, let_go
 
 
 @pytest.fixture(autouse=True)

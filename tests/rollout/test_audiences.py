@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from controlplane.audit.models import AuditEntry
-from rollout.evaluate import current
 from rollout.models import Audience, Ruleset
+from rollout.questions.evaluate import current
 from tests import operators
 from tests.operators import Api
 

@@ -11,8 +11,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from controlplane.audit.models import AuditEntry
-from rollout.evaluate import current
 from rollout.models import Feature, Ruleset
+from rollout.questions.evaluate import current
 from rollout.rules.ruleset.definitions import FORMAT
 from tests import builders, operators
 

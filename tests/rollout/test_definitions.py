@@ -16,9 +16,9 @@ from controlplane.audit.models import AuditEntry
 from controlplane.base.wording import hidden_in
 from rollout.actions import features
 from rollout.actions.definitions import import_definitions
-from rollout.definitions import export, plan
-from rollout.evaluate import current
 from rollout.models import Audience, Feature, Grant, Ruleset
+from rollout.questions.definitions import export, plan
+from rollout.questions.evaluate import current
 from rollout.rules.definition.reading import KEY
 from rollout.rules.ruleset.definitions import FORMAT
 from rollout.rules.ruleset.difference import alike

@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from controlplane.accounts.rules.traits import Profile, traits_of
 from rollout.actions import rulesets
-from rollout.evaluate import current, party_of, party_row
-from rollout.explain import explain, find_subscriber
 from rollout.models import Area, Refusal, Ruleset, Wave
+from rollout.questions.evaluate import current, party_of, party_row
+from rollout.questions.explain import explain, find_subscriber
 from rollout.rules.definition.area import AreaPlace, area_of
 from tests import builders
 from tests.rollout import cast

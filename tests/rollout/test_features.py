@@ -19,8 +19,8 @@ from rollout.errors import (
     FeatureUnknown,
     RulesetInvalid,
 )
-from rollout.evaluate import current, decide_for
 from rollout.models import Feature, Ruleset
+from rollout.questions.evaluate import current, decide_for
 from rollout.rules.decision.decision import Cause
 from tests import builders
 from tests.rollout import cast

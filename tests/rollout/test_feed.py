@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.feed import MOST_ROWS, Feed, FeedRow, feed_rows, merge
 from rollout.rules.decision.decision import GrantFact
+from rollout.serving.feed import MOST_ROWS, Feed, FeedRow, feed_rows, merge
 
 T = 1_427_803_200.0
 
@@ -82,7 +82,7 @@ def test_forget__older_than_a_token_can_be__is_dropped_and_nothing_else() -> Non
 
 def test_forget__too_many__drops_grants_but_never_a_revocation(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MOST_ROWS > 100_000
-    monkeypatch.setattr("rollout.feed.MOST_ROWS", 3)
+    monkeypatch.setattr("rollout.serving.feed.MOST_ROWS", 3)
     feed = Feed(keep=100)
     feed.add([row(1, "grant.revoked"), row(2), row(3), row(4), row(5)])
 

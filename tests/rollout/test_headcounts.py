@@ -10,13 +10,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from rollout import headcounts
 from rollout.actions import features, waves, windows
 from rollout.actions.headcounts import refresh_headcounts
 from rollout.errors import GrantsIgnored
-from rollout.evaluate import current, party_of
 from rollout.models import Feature, Grant, Headcount, Wave, Window
-from rollout.overview import feature_rows
+from rollout.questions import headcounts
+from rollout.questions.evaluate import current, party_of
+from rollout.questions.overview import feature_rows
 from rollout.rules.decision.decision import decide
 from tests import builders, operators
 from tests.operators import TESTS, Api

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rollout.models import CapacityDecision, Measurement, Window
-from rollout.overview import area_row, area_rows, feature_row, feature_rows
+from rollout.questions.overview import area_row, area_rows, feature_row, feature_rows
 from tests.operators import Api, signed_in
 from tests.rollout import cast
 

@@ -19,10 +19,10 @@ import pytest
 import redis.asyncio
 from nacl.signing import SigningKey
 
-from rollout.feed import Feed
 from rollout.rules.decision.decision import Party, decide
-from rollout.ruleset import BadRuleset, Rulesets, Signed, canonical, load, sign
-from rollout.watch import Watcher
+from rollout.serving.feed import Feed
+from rollout.serving.ruleset import BadRuleset, Rulesets, Signed, canonical, load, sign
+from rollout.serving.watch import Watcher
 from tests.rollout.test_ruleset import KEY, NOW, Knobs, connector, document
 
 MUTANTS = 1_000

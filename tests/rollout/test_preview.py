@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from controlplane.accounts.models import Subscriber
 from controlplane.audit.models import AuditEntry
-from rollout import people
 from rollout.actions import windows
-from rollout.evaluate import current, party_of
 from rollout.models import Feature, Grant, Ruleset
-from rollout.people import choose, tables
-from rollout.preview import of_feature
+from rollout.questions import people
+from rollout.questions.evaluate import current, party_of
+from rollout.questions.people import choose, tables
+from rollout.questions.preview import of_feature
 from rollout.rules.decision.decision import decide
 from tests import builders, operators
 from tests.operators import TESTS, Api

@@ -22,12 +22,12 @@ from nacl.signing import SigningKey
 
 from rollout.actions import doorbell, features, rulesets
 from rollout.errors import RulesetInvalid
-from rollout.evaluate import current
-from rollout.feed import Feed, FeedRow
 from rollout.models import Area, Audience, Feature, Ruleset
+from rollout.questions.evaluate import current
 from rollout.rules.decision.decision import Cause, Party, decide
-from rollout.ruleset import LARGEST, BadRuleset, Rulesets, Signed, canonical, load, sign
-from rollout.watch import Watcher
+from rollout.serving.feed import Feed, FeedRow
+from rollout.serving.ruleset import LARGEST, BadRuleset, Rulesets, Signed, canonical, load, sign
+from rollout.serving.watch import Watcher
 from tests import builders
 from tests.rollout import cast
 
@@ -201,7 +201,7 @@ def test_snapshot__disk_that_takes_nothing__keeps_the_old_file(tmp_path: Path, m
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rollout.ruleset.os.fsync", full)
+    monkeypatch.setattr("rollout.serving.ruleset.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         held.save(signed(document(2), 2))
     monkeypatch.undo()
@@ -407,7 +407,7 @@ async def test_watcher__both_stores_away__decides_from_disk_and_goes_on_trying(t
 async def test_watcher__server_that_never_answers__does_not_stop_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rollout.watch.DEADLINE", 0.05)
+    monkeypatch.setattr("rollout.serving.watch.DEADLINE", 0.05)
     tries = 0
 
     async def hangs() -> psycopg.AsyncConnection[Any]:

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from calls import actions
 from controlplane.api.claims import rollout_claims
-from rollout.evaluate import current
 from rollout.models import Feature, Grant
+from rollout.questions.evaluate import current
 from tests import builders, operators
 
 pytestmark = pytest.mark.django_db

@@ -15,7 +15,7 @@ from nacl.signing import VerifyKey
 from rollout.rules.decision.decision import GrantFact, Party, Ruleset, decide
 from rollout.rules.definition.reading import Invalid
 from rollout.rules.ruleset.document import FORMAT, LEAST_READER, read_ruleset
-from rollout.ruleset import load
+from rollout.serving.ruleset import load
 
 VECTOR = json.loads((Path(__file__).parent.parent / "vectors" / "ruleset_format_1.json").read_text(encoding="utf-8"))
 DOCUMENT: dict[str, Any] = json.loads(VECTOR["body"])

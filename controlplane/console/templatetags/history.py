@@ -6,10 +6,10 @@ from typing import Any
 
 from django import template
 
-from rollout.audiences import uses
 from rollout.models import Audience, Ruleset
+from rollout.questions.audiences import uses
+from rollout.questions.rulesets import compared
 from rollout.rules.ruleset.difference import summary
-from rollout.rulesets import compared
 
 register = template.Library()
 MOST_SHOWN = 200

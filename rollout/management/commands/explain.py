@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from rollout.explain import explain, find_subscriber
+from rollout.questions.explain import explain, find_subscriber
 from rollout.rules.decision.telling import told as told_step
 
 

@@ -16,10 +16,10 @@ from controlplane.audit.record import Actor
 from controlplane.base.refusal import Refusal
 from rollout.actions import features
 from rollout.actions.definitions import import_definitions
-from rollout.definitions import definition_of, export, plan
 from rollout.errors import FeatureUnknown
 from rollout.models import Access, Feature, Grant
-from rollout.preview import LARGEST_SAMPLE, USUAL_SAMPLE, of_document
+from rollout.questions.definitions import definition_of, export, plan
+from rollout.questions.preview import LARGEST_SAMPLE, USUAL_SAMPLE, of_document
 
 VERBS: dict[str, tuple[Callable[..., Feature], str]] = {
     "on": (features.switch_on, "switch it on"),

@@ -13,8 +13,8 @@ from controlplane.audit.record import Actor
 from controlplane.base.refusal import Refusal
 from rollout.actions.definitions import restore
 from rollout.actions.rulesets import publish
+from rollout.questions.rulesets import compared, document_of, history
 from rollout.rules.ruleset.difference import summary
-from rollout.rulesets import compared, document_of, history
 
 
 class Command(BaseCommand):

@@ -14,13 +14,13 @@ from uuid import UUID
 from aiohttp import web
 
 from controlplane.base.refusal import NotAllowed, NotAuthenticated, TooMany, TryAgain
-from rollout.context import BadContext, Context
-from rollout.feed import Feed, FeedRow, merge
-from rollout.pace import Pace
-from rollout.party import BearerToken, party_of_context, party_of_row, party_of_token
 from rollout.rules.decision.decision import ApiKeyFact, Party, Ruleset
 from rollout.rules.limits import BACKEND_DECISIONS_PER_SECOND, PHONE_DECISIONS_PER_SECOND
-from rollout.ruleset import NUMBER, Rulesets
+from rollout.serving.context import BadContext, Context
+from rollout.serving.feed import Feed, FeedRow, merge
+from rollout.serving.pace import Pace
+from rollout.serving.party import BearerToken, party_of_context, party_of_row, party_of_token
+from rollout.serving.ruleset import NUMBER, Rulesets
 
 CACHE_SECONDS = 5.0
 MOST_CACHED = 20_000

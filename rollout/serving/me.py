@@ -9,19 +9,19 @@ import orjson
 from aiohttp import web
 
 from controlplane.base.refusal import NotAuthenticated, TryAgain
-from rollout.browsers import Browsers
-from rollout.context import NO_CONTEXT
-from rollout.desk import Caller, Counter, Desk
-from rollout.evaluations import told_to_phones
 from rollout.rules.decision.decision import Decision, Ruleset, decide
 from rollout.rules.decision.words import say
-from rollout.ruleset import NUMBER
+from rollout.serving.browsers import Browsers
+from rollout.serving.context import NO_CONTEXT
+from rollout.serving.desk import Caller, Counter, Desk
+from rollout.serving.evaluations import told_to_phones
+from rollout.serving.ruleset import NUMBER
 
 PATH = "/v1/me/features"
 
 
 def routes(desk: Desk, counter: Counter | None = None) -> list[web.RouteDef]:
-    """The routes to mount; `counter` may be shared with `rollout.ofrep`."""
+    """The routes to mount; `counter` may be shared with `rollout.serving.ofrep`."""
     shared = counter or Counter(desk)
     cors = Browsers(desk)
 

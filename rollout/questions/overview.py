@@ -14,7 +14,6 @@ from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Trunc
 
 from controlplane.accounts.models import Subscriber
-from rollout.headcounts import headcounts
 from rollout.models import (
     Allowance,
     Area,
@@ -26,6 +25,7 @@ from rollout.models import (
     Window,
     WindowState,
 )
+from rollout.questions.headcounts import headcounts
 from rollout.rules.bulk.headcount import Headcount
 from rollout.rules.definition.feature import Access, Switch, WaveState
 from rollout.rules.spread.standing import (

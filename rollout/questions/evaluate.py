@@ -11,9 +11,9 @@ from django.conf import settings
 from django.db import connection
 
 from rollout.models import Ruleset as RulesetRow
-from rollout.party import party_of_row
 from rollout.rules.decision.decision import Decision, Party, decide
-from rollout.ruleset import NEWEST, Ruleset, Rulesets, Signed
+from rollout.serving.party import party_of_row
+from rollout.serving.ruleset import NEWEST, Ruleset, Rulesets, Signed
 
 _rulesets = Rulesets(settings.KEYS.ruleset.verify_key)
 

@@ -12,14 +12,14 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from rollout import streams
-from rollout.browsers import Browsers
-from rollout.context import Context, read_context
-from rollout.desk import Caller, Counter, Desk, Standing
-from rollout.evaluations import Evaluations, item, not_found, told_to_phones
 from rollout.rules.decision.decision import Cause, Ruleset, decide
-from rollout.ruleset import NUMBER
-from rollout.streams import Streams
+from rollout.serving import streams
+from rollout.serving.browsers import Browsers
+from rollout.serving.context import Context, read_context
+from rollout.serving.desk import Caller, Counter, Desk, Standing
+from rollout.serving.evaluations import Evaluations, item, not_found, told_to_phones
+from rollout.serving.ruleset import NUMBER
+from rollout.serving.streams import Streams
 
 SINGLE = "/ofrep/v1/evaluate/flags/{key}"
 ANY_KEY = "/ofrep/v1/evaluate/flags/{key:.*}"  # one with slashes is answered in OFREP's words too
@@ -29,7 +29,7 @@ STRANGE = {"subscriber": "unknown"}  # the targeting key is nobody's id: perhaps
 
 
 def routes(desk: Desk, counter: Counter | None = None, listening: Streams | None = None) -> list[web.RouteDef]:
-    """The routes to mount; `counter` may be shared with `rollout.me`. Whoever mounts them closes `listening`."""
+    """The routes to mount; `counter` may be shared with `rollout.serving.me`. Whoever mounts them closes `listening`."""
     listening = Streams(desk) if listening is None else listening
     window = Ofrep(counter or Counter(desk), listening)
     cors = Browsers(desk)

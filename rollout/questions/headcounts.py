@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from rollout.evaluate import current
 from rollout.models import Feature, Wave
 from rollout.models import Headcount as HeadcountRow
-from rollout.people import choose, more_than, tables
+from rollout.questions.evaluate import current
+from rollout.questions.people import choose, more_than, tables
 from rollout.rules.bulk.headcount import Headcount, WaveSize, count_having, count_members
 from rollout.rules.bulk.many import holdings_needed, traits_needed
 from rollout.rules.decision.decision import Ruleset

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from rollout.feed import Feed, grant_fact, merge
 from rollout.rules.decision.decision import GrantFact, Party
 from rollout.rules.definition.clause import NOW_TRAIT
+from rollout.serving.feed import Feed, grant_fact, merge
 
 
 class BearerToken(Protocol):

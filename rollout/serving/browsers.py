@@ -9,8 +9,8 @@ import structlog
 from aiohttp import web
 
 from controlplane.base.refusal import Refusal
-from rollout.desk import AT_LEAST, Desk
-from rollout.ruleset import NUMBER
+from rollout.serving.desk import AT_LEAST, Desk
+from rollout.serving.ruleset import NUMBER
 
 log = structlog.get_logger(__name__)
 

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import structlog
 from psycopg import AsyncConnection
 
-from rollout.aside import aside, let_go
-from rollout.feed import KINDS, OVERLAP, Feed, FeedRow, feed_rows
-from rollout.ruleset import NEWEST, Ruleset, Rulesets, Signed
+from rollout.serving.aside import aside, let_go
+from rollout.serving.feed import KINDS, OVERLAP, Feed, FeedRow, feed_rows
+from rollout.serving.ruleset import NEWEST, Ruleset, Rulesets, Signed
 
 log = structlog.get_logger(__name__)
 

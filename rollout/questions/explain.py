@@ -11,12 +11,12 @@ import phonenumbers
 from django.conf import settings
 
 from controlplane.accounts.models import Subscriber
-from rollout.evaluate import current, party_row
 from rollout.models import Feature, Grant, Refusal, Wave, Window, WindowState
-from rollout.party import party_of_row
+from rollout.questions.evaluate import current, party_row
 from rollout.rules.decision.decision import decide
 from rollout.rules.decision.words import say
 from rollout.rules.definition.bucket import bucket
+from rollout.serving.party import party_of_row
 
 LAST = 5
 

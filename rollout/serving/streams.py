@@ -19,13 +19,13 @@ import structlog
 from aiohttp import web
 
 from controlplane.base.refusal import NotAuthenticated, TooMany
-from rollout.browsers import CORS
-from rollout.desk import Desk
-from rollout.feed import OVERLAP, FeedRow
-from rollout.party import BearerToken
 from rollout.rules.decision.decision import Ruleset
 from rollout.rules.limits import STREAM_SECONDS, STREAMS_PER_EDGE, STREAMS_PER_PERSON
-from rollout.stream_pass import Seal, StreamPass, good_until
+from rollout.serving.browsers import CORS
+from rollout.serving.desk import Desk
+from rollout.serving.feed import OVERLAP, FeedRow
+from rollout.serving.party import BearerToken
+from rollout.serving.stream_pass import Seal, StreamPass, good_until
 
 log = structlog.get_logger(__name__)
 

@@ -10,10 +10,10 @@ from typing import Any
 from rollout.actions.audiences import validate as validate_audience
 from rollout.actions.features import proposed_feature
 from rollout.actions.rulesets import build, feature_document
-from rollout.definitions import numbered, plan
 from rollout.errors import AudienceUnknown, DocumentInvalid
 from rollout.models import Audience
-from rollout.people import choose, tables
+from rollout.questions.definitions import numbered, plan
+from rollout.questions.people import choose, tables
 from rollout.rules.bulk.many import holdings_needed, traits_needed
 from rollout.rules.bulk.preview import TRAITS, Move, Tally, affected, as_json, compare
 from rollout.rules.definition.feature import Switch
