@@ -12,7 +12,15 @@ from django.db.models import Model
 from controlplane.accounts.models import ApiKey
 from controlplane.api import keys
 from controlplane.audit.record import Actor
-from rollout.console import FEATURE_VERBS, GRANT_VERBS, RULESET_VERBS, WAVE_VERBS, WINDOW_VERBS, Verb, WideningForm
+from rollout.console.verbs import (
+    FEATURE_VERBS,
+    GRANT_VERBS,
+    RULESET_VERBS,
+    WAVE_VERBS,
+    WINDOW_VERBS,
+    Verb,
+    WideningForm,
+)
 from rollout.models import Feature, Grant, Ruleset, Wave, Window
 
 

@@ -20,7 +20,7 @@ from controlplane.audit.record import Actor
 from controlplane.base.refusal import Refusal
 from controlplane.console import panels
 from controlplane.console.verbs import KINDS, find
-from rollout.console import Verb
+from rollout.console.verbs import Verb
 from rollout.models import Feature
 
 View = Callable[..., HttpResponse]

@@ -19,7 +19,7 @@ from controlplane.accounts.readonly import OnlyShown
 from controlplane.accounts.roles import Role, has_role
 from controlplane.base.refusal import Refusal
 from rollout.actions import audiences, features
-from rollout.byactions import Reasoned, ReasonedForm, actor_of, pill
+from rollout.console.forms import Reasoned, ReasonedForm, actor_of, pill
 from rollout.errors import AudienceInvalid, FeatureInvalid
 from rollout.models import Audience, Feature, Ruleset
 from rollout.questions.audiences import uses
