@@ -51,9 +51,9 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "controlplane.api.published.PublishedNumber",
-    "controlplane.api.idempotency.IdempotencyKeys",
+    "controlplane.rest.idempotency.IdempotencyKeys",
 ]
-# Bytes of a body that is kept in memory; controlplane/api/parsing.py allows less almost everywhere.
+# Bytes of a body that is kept in memory; controlplane/rest/parsing.py allows less almost everywhere.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 9 * 1024 * 1024
 
 TEMPLATES = [
@@ -127,12 +127,12 @@ STATIC_ROOT = None
 WHITENOISE_USE_FINDERS = True
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["controlplane.api.authentication.OperatorKey"],
-    "DEFAULT_PERMISSION_CLASSES": ["controlplane.api.authentication.HasScope"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["controlplane.rest.authentication.OperatorKey"],
+    "DEFAULT_PERMISSION_CLASSES": ["controlplane.rest.authentication.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["controlplane.api.parsing.BoundedJSON"],
+    "DEFAULT_PARSER_CLASSES": ["controlplane.rest.parsing.BoundedJSON"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "controlplane.api.problems.handle",
+    "EXCEPTION_HANDLER": "controlplane.rest.problems.handle",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -148,7 +148,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "displayRequestDuration": True},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "controlplane.api.schema.with_problems",
+        "controlplane.rest.schema.with_problems",
     ],
     "ENUM_NAME_OVERRIDES": {
         "WaveStateEnum": "rollout.models.WaveState",

@@ -19,7 +19,7 @@ urlpatterns = [
     path("v1/", include("controlplane.api.phone_urls")),
 ]
 
-handler400 = "controlplane.api.problems.bad_request"
-handler403 = "controlplane.api.problems.permission_denied"
-handler404 = "controlplane.api.problems.not_found"
-handler500 = "controlplane.api.problems.server_error"
+handler400 = "controlplane.rest.problems.bad_request"
+handler403 = "controlplane.rest.problems.permission_denied"
+handler404 = "controlplane.rest.problems.not_found"
+handler500 = "controlplane.rest.problems.server_error"

@@ -13,8 +13,8 @@ from django.db.models import Model
 from calls.models import CallRecord
 from controlplane.accounts.models import LimitUse, OneTimeCode, RefreshToken
 from controlplane.actions import retention
-from controlplane.api.models import StoredAnswer
 from controlplane.outbox.models import Outbox
+from controlplane.rest.models import StoredAnswer
 from rollout.models import CallEvidence, CapacityDecision, Measurement, Refusal
 from tests import builders
 from tests.rollout import cast

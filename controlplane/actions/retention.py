@@ -10,10 +10,10 @@ from django.db.models import Model
 
 from calls.models import CallRecord
 from controlplane.accounts.models import LimitUse, OneTimeCode, RefreshToken
-from controlplane.api.actions import KEPT as ANSWERS_KEPT
-from controlplane.api.models import StoredAnswer
 from controlplane.outbox.models import KEPT as EFFECTS_KEPT
 from controlplane.outbox.models import Outbox
+from controlplane.rest.actions import KEPT as ANSWERS_KEPT
+from controlplane.rest.models import StoredAnswer
 from rollout.models import CallEvidence, CapacityDecision, Measurement, Refusal
 
 BATCH = 2_000

@@ -8,9 +8,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlplane.api.finding import find_subscriber
 from controlplane.api.house_bodies import ExplainAnswer
 from controlplane.base.refusal import BadInput
+from controlplane.rest.finding import find_subscriber
 from rollout.errors import FeatureUnknown
 from rollout.models import Feature
 from rollout.questions.explain import explain

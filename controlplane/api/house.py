@@ -19,15 +19,15 @@ from controlplane.accounts.actions.subscribers import NewPerson, import_people
 from controlplane.accounts.models import ApiKey, Subscriber
 from controlplane.api import house_bodies as bodies
 from controlplane.api import keys
-from controlplane.api.authentication import actor_of
-from controlplane.api.bodies import PAGING, ReasonBody, list_of, listed, newest_page, number, oldest_page, read
-from controlplane.api.finding import find_subscriber
 from controlplane.audit.models import AuditEntry
 from controlplane.audit.verify import verify
 from controlplane.base.refusal import BadInput, NotFound
 from controlplane.base.version import VERSION
 from controlplane.console.panels import overview
 from controlplane.outbox.models import Outbox
+from controlplane.rest.authentication import actor_of
+from controlplane.rest.bodies import PAGING, ReasonBody, list_of, listed, newest_page, number, oldest_page, read
+from controlplane.rest.finding import find_subscriber
 from rollout.models import CallEvidence
 from rollout.questions.overview import AreaRow, FeatureRow
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rest_framework import serializers
 
 from controlplane.accounts.models import ApiKey, Subscriber, SubscriberKind
-from controlplane.api.bodies import Body, ReasonBody
 from controlplane.audit.models import AuditEntry
+from controlplane.rest.bodies import Body, ReasonBody
 
 SCOPES = [("evaluate", "Ask what somebody has"), ("read", "See what operators see"), ("operate", "Every verb")]
 

@@ -12,7 +12,7 @@ from rest_framework import serializers
 
 from controlplane.accounts.actions.devices import NewDevice
 from controlplane.accounts.models import DeviceClass, NetworkClass, Platform
-from controlplane.api.bodies import Body
+from controlplane.rest.bodies import Body
 
 B64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 

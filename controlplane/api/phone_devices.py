@@ -13,9 +13,9 @@ from rest_framework.response import Response
 from controlplane.accounts.actions import devices
 from controlplane.accounts.models import Device
 from controlplane.api import phone_bodies as bodies
-from controlplane.api.bodies import read
 from controlplane.api.phones import NOTHING, PhoneView, about_device, fresh, me
 from controlplane.base.refusal import BadInput
+from controlplane.rest.bodies import read
 
 
 class MyDeviceView(PhoneView):

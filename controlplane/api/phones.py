@@ -16,10 +16,10 @@ from controlplane.accounts.actions import devices, registration, subscribers, to
 from controlplane.accounts.actions.tokens import Session
 from controlplane.accounts.models import Device
 from controlplane.api import phone_bodies as bodies
-from controlplane.api.authentication import IsPhone, PhoneToken, client_address
-from controlplane.api.bodies import read
 from controlplane.api.claims import rollout_claims
 from controlplane.base.refusal import NotFound
+from controlplane.rest.authentication import IsPhone, PhoneToken, client_address
+from controlplane.rest.bodies import read
 
 NOTHING = OpenApiResponse(description="Done")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from controlplane.api.authentication import SAFE
+from controlplane.rest.authentication import SAFE
 from rollout.models import Ruleset
 from rollout.serving.ruleset import NUMBER
 

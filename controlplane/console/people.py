@@ -14,9 +14,9 @@ from django.utils import timezone
 from controlplane.accounts.models import Subscriber
 from controlplane.accounts.roles import Role
 from controlplane.api import keys
-from controlplane.api.finding import find_subscriber, find_subscribers
 from controlplane.base.refusal import Refusal
 from controlplane.console.views import actor_of, page, shown
+from controlplane.rest.finding import find_subscriber, find_subscribers
 from rollout.actions import grants
 from rollout.models import Feature, Grant
 from rollout.questions.explain import explain as explained

@@ -11,11 +11,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlplane.api.authentication import actor_of
-from controlplane.api.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
-from controlplane.api.finding import find_subscriber, find_subscribers
-from controlplane.api.manners import tag_asked, tagged
 from controlplane.base.refusal import BadInput, NotFound
+from controlplane.rest.authentication import actor_of
+from controlplane.rest.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
+from controlplane.rest.finding import find_subscriber, find_subscribers
+from controlplane.rest.manners import tag_asked, tagged
 from rollout.actions import areas, grants
 from rollout.api.bodies import (
     AreaAnswer,

@@ -9,9 +9,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlplane.api.authentication import actor_of
-from controlplane.api.bodies import ReasonBody, list_of, listed, read
-from controlplane.api.manners import PAGING_BY_KEY, keyed_page, revision_asked, tagged
+from controlplane.rest.authentication import actor_of
+from controlplane.rest.bodies import ReasonBody, list_of, listed, read
+from controlplane.rest.manners import PAGING_BY_KEY, keyed_page, revision_asked, tagged
 from rollout.actions import audiences
 from rollout.api.bodies import AnyOf, AnyOfShown
 from rollout.errors import AudienceUnknown

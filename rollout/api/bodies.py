@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from controlplane.api.bodies import Body, ReasonBody
+from controlplane.rest.bodies import Body, ReasonBody
 from rollout.models import (
     Access,
     ActivateOn,

@@ -11,9 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlplane.api.authentication import actor_of
-from controlplane.api.bodies import Body
 from controlplane.base.refusal import BadInput
+from controlplane.rest.authentication import actor_of
+from controlplane.rest.bodies import Body
 from rollout.actions.definitions import import_definitions
 from rollout.questions.definitions import Plan, export, plan
 from rollout.rules.ruleset.definitions import FORMAT

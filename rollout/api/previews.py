@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from controlplane.accounts.actions.keys import Scope
-from controlplane.api.bodies import Body, number, read
+from controlplane.rest.bodies import Body, number, read
 from rollout.api.bodies import AnyOf, FeaturePatch
 from rollout.api.definitions import DefinitionsBody, asked
 from rollout.questions.preview import LARGEST_SAMPLE, USUAL_SAMPLE, Preview, of_audience, of_document, of_feature

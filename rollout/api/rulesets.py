@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlplane.api.authentication import actor_of
-from controlplane.api.bodies import PAGING, Body, ReasonBody, list_of, listed, newest_page, read
+from controlplane.rest.authentication import actor_of
+from controlplane.rest.bodies import PAGING, Body, ReasonBody, list_of, listed, newest_page, read
 from rollout.actions.definitions import restore
 from rollout.api.definitions import ChangeShown, PlanAnswer, plan_answer
 from rollout.models import Ruleset

@@ -11,9 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlplane.api.authentication import actor_of
-from controlplane.api.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
 from controlplane.base.refusal import NotFound
+from controlplane.rest.authentication import actor_of
+from controlplane.rest.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
 from rollout.actions import waves, windows
 from rollout.api.bodies import WaveAnswer, WaveBody, WindowAnswer, WindowBody
 from rollout.models import Wave, Window

@@ -18,9 +18,9 @@ from rest_framework.views import APIView
 
 from controlplane.accounts.actions.operators import create_operator, ensure_roles
 from controlplane.accounts.models import ApiKey
-from controlplane.api.authentication import ConsoleSession, OperatorKey, actor_of
 from controlplane.audit.models import AuditEntry
 from controlplane.audit.record import Actor
+from controlplane.rest.authentication import ConsoleSession, OperatorKey, actor_of
 from tests import builders
 from tests.builders import NOON
 

@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from controlplane.accounts.models import ApiKey
 from controlplane.actions.retention import forget_old
-from controlplane.api.models import StoredAnswer
 from controlplane.audit.models import AuditEntry
+from controlplane.rest.models import StoredAnswer
 from rollout.models import Audience, Feature, Ruleset, Window
 from tests import operators
 from tests.operators import Api

@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from controlplane.api.finding import find_subscribers
 from controlplane.audit.record import Actor
 from controlplane.base.refusal import Refusal
+from controlplane.rest.finding import find_subscribers
 from rollout.actions.grants import freeze_grant, grant_people, revoke_grant, thaw_grant
 
 VERBS = {

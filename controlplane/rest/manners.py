@@ -10,8 +10,8 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from controlplane.api.bodies import MOST, number
 from controlplane.base.refusal import BadInput
+from controlplane.rest.bodies import MOST, number
 
 M = TypeVar("M", bound=Model)
 TAG = re.compile(r'"([0-9a-f]{1,16})"\Z')

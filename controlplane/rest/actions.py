@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from nacl.secret import SecretBox
 
-from controlplane.api.models import StoredAnswer
 from controlplane.base.refusal import Refusal
+from controlplane.rest.models import StoredAnswer
 
 KEPT = timedelta(hours=24)
 

@@ -12,9 +12,9 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from controlplane.accounts.actions.keys import live_key
-from controlplane.api.actions import Kept, Question, claim, find, keep
-from controlplane.api.problems import as_response
 from controlplane.base.refusal import BadInput, Refusal
+from controlplane.rest.actions import Kept, Question, claim, find, keep
+from controlplane.rest.problems import as_response
 
 View = Callable[..., HttpResponseBase]
 SAFE = ("GET", "HEAD", "OPTIONS")
