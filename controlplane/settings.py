@@ -35,7 +35,7 @@ INSTALLED_APPS = [
     "controlplane.outbox",
     "controlplane.accounts",
     "controlplane.console",
-    "controlplane.api",
+    "controlplane.rest",
     "controlplane",
     "rollout",
     "calls",

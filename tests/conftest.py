@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 RUN_FOLDER = Path(tempfile.mkdtemp(prefix=f"rollcall-test-{os.getpid()}-"))
 EMBEDDED: list[embedded.Embedded] = []  # at most one
-WITHOUT_SERVERS = ("tests/rules", "tests/vectors", "tests/test_env", "tests/test_architecture")
+WITHOUT_SERVERS = ("tests/rules", "tests/vectors", "tests/base/test_env", "tests/test_architecture")
 WITHOUT_DJANGO = (
     *WITHOUT_SERVERS,
     "tests/faults/test_closed_home",
-    "tests/test_embedded",
+    "tests/host/test_embedded",
     "tests/faults/test_supervisor",
 )
 # The story and then the kills come to the shared demonstration, in this order: kills leave it limping for a moment.

@@ -19,7 +19,7 @@ from .metrics import Metrics
 from .placing import Placing
 from .rest import as_json
 
-PHONE = ROOT / "templates" / "phone"
+PHONE = ROOT / "calls" / "webphone"
 SERVED = frozenset({".html", ".js", ".css", ".svg", ".png", ".json", ".webmanifest", ".wav", ".mp3", ".ogg"})
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HOME = Path("/var/lib/rollcall")  # for root whose checkout stands where the servers' user can't enter
 
 

@@ -1,7 +1,7 @@
 """Can the two stores be used? One sentence for each that can't, saying what failed and what to do.
 
-Run as a program (`python -m controlplane.base.stores`), it prints those sentences and exits 1; the supervisor does so before
-it migrates, and so never loads a database driver itself.
+Run as a program (`python -m controlplane.base.stores`), it prints those sentences and exits 1; the supervisor does so
+before it migrates, and so never loads a database driver itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`manage.py run`: one process that starts, watches and ends all others, with one readable log.
 
-Plain Python, no Django, small. Every child is tied to this process by the kernel (`controlplane.host.child`), so that even
+Plain Python, no Django, small. Every child is tied to this process by the kernel (`child.py`), so that even
 kill -9 leaves no orphan. Only the main thread starts processes: a child's tie is to the thread that started it.
 """
 

@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 
 
-class ApiConfig(AppConfig):
-    name = "controlplane.api"
-    label = "api"
+class RestConfig(AppConfig):
+    name = "controlplane.rest"
+    label = "rest"
     default_auto_field = "django.db.models.BigAutoField"

@@ -13,7 +13,6 @@ from django.utils import timezone
 from controlplane.accounts.readonly import OnlyShown
 from rollout.actions import areas, waves, windows
 from rollout.console.forms import Reasoned, ReasonedForm, actor_of, pill
-from rollout.console.verbs import definitions as definitions_admin  # noqa: F401  # registers features, audiences and rulesets
 from rollout.models import Area, Grant, Wave, Window
 from rollout.questions.overview import area_rows
 from rollout.rules.spread.standing import share_words

@@ -29,7 +29,7 @@ STRANGE = {"subscriber": "unknown"}  # the targeting key is nobody's id: perhaps
 
 
 def routes(desk: Desk, counter: Counter | None = None, listening: Streams | None = None) -> list[web.RouteDef]:
-    """The routes to mount; `counter` may be shared with `rollout.serving.me`. Whoever mounts them closes `listening`."""
+    """The routes to mount; `counter` may be shared with `me.py`. Whoever mounts them closes `listening`."""
     listening = Streams(desk) if listening is None else listening
     window = Ofrep(counter or Counter(desk), listening)
     cors = Browsers(desk)

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from calls.edge.pages import content_policy
 
-PHONE_FILES = Path(__file__).resolve().parents[2] / "templates" / "phone"
+PHONE_FILES = Path(__file__).resolve().parents[2] / "calls" / "webphone"
 FLAGS = (
     "--headless=new",
     "--no-sandbox",

@@ -184,7 +184,7 @@ class _Plan:
         return lambda rows: judged(rows).astype(np.bool_)
 
     def _requirements(self, feature: Feature) -> list[Step]:
-        """As `rollout.rules.definition.requirements.unmet` asks: platform, device class, then OS and app of each platform."""
+        """As `requirements.unmet` asks: platform, device class, then OS and app of each platform."""
         wanted, steps = feature.requirements, []
 
         def lacks(what: Unmet, needed: str) -> Decision:

@@ -1,6 +1,6 @@
 """Audiences over a table: for each one a mask of the rows for which it is true, or false.
 
-What can't be told is neither, as in `rollout.rules.definition.audience`: so the two masks are built apart, and De Morgan's laws
+What can't be told is neither, as in `definition/audience.py`: so the two masks are built apart, and De Morgan's laws
 turn inversions, lists and groups round.
 """
 
