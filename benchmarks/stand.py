@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmarks.harness import ROOT
-from controlplane.base import env, logs
+from controlplane.base import env, locations, logs
 from controlplane.host import embedded
 
 PATIENCE = 60.0  # seconds for a process to be ready
@@ -43,8 +43,8 @@ class Stand:
         try:
             self._servers.start()
             os.environ.update(
-                DATABASE_URL=embedded.database_url(here),
-                REDIS_URL=embedded.redis_url(here),
+                DATABASE_URL=locations.database_url(here),
+                REDIS_URL=locations.redis_url(here),
                 ROLLCALL_SECRET=here.secret.hex(),
             )
             import django

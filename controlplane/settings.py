@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from controlplane.base import env
+from controlplane.base import env, locations
 from controlplane.base.keys import Keys
 from controlplane.console.site import UNFOLD  # noqa: F401 (a setting of the console's shell)
-from controlplane.host import embedded
 
 ENV = env.load()
 KEYS = Keys(ENV.secret)
@@ -92,8 +91,8 @@ def database(url: str) -> dict[str, Any]:
     }
 
 
-DATABASE_URL = ENV.database_url or embedded.database_url(ENV)
-REDIS_URL = ENV.redis_url or embedded.redis_url(ENV)
+DATABASE_URL = ENV.database_url or locations.database_url(ENV)
+REDIS_URL = ENV.redis_url or locations.redis_url(ENV)
 DATABASES = {"default": database(DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -163,7 +162,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # Celery: see controlplane/celery.py. Tasks are safe to repeat, so a message is acknowledged when its task is done.
-CELERY_BROKER_URL = embedded.broker_url(REDIS_URL)
+CELERY_BROKER_URL = locations.broker_url(REDIS_URL)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300, "socket_timeout": 5, "socket_connect_timeout": 2}
 CELERY_TASK_DEFAULT_QUEUE = "bulk"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_django
 
-from controlplane.base import env
+from controlplane.base import env, locations
 from controlplane.host import embedded
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def _set_environment() -> None:
             embedded.Embedded(here, durable=False, postgres=not here.database_url, redis=not here.redis_url)
         )
         EMBEDDED[0].prepare()
-    os.environ["DATABASE_URL"] = embedded.database_url(here)
-    os.environ["REDIS_URL"] = embedded.redis_url(here)
+    os.environ["DATABASE_URL"] = locations.database_url(here)
+    os.environ["REDIS_URL"] = locations.redis_url(here)
 
 
 def _end() -> None:

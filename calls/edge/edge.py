@@ -17,8 +17,7 @@ from redis.asyncio import Redis
 from calls.rules.call import Timers
 from controlplane.base.env import Env
 from controlplane.base.keys import Keys
-from controlplane.host.embedded import database_url, redis_url
-from controlplane.host.programs import probe_name
+from controlplane.base.locations import database_url, probe_name, redis_url
 from rollout.rules.decision.words import say
 from rollout.serving.feed import OVERLAP, Feed, FeedRow
 from rollout.serving.ruleset import Rulesets

@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 import psycopg
 import redis
 
-from controlplane.base import env, logs
-from controlplane.host import embedded
+from controlplane.base import env, locations, logs
 
 OLDEST_POSTGRES = 140000  # PostgreSQL 14
 OLDEST_REDIS = (6, 2)
@@ -97,7 +96,7 @@ def check_redis(url: str, *, named: str = "REDIS_URL", patience: float = 5) -> S
 
 def main() -> int:
     here = env.load()
-    states = [check_database(embedded.database_url(here)), check_redis(embedded.redis_url(here))]
+    states = [check_database(locations.database_url(here)), check_redis(locations.redis_url(here))]
     for state in states:
         if state.trouble:
             print(state.trouble)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from controlplane.base.env import Env
-from controlplane.host.programs import loopback
+from controlplane.base.locations import loopback
 
 RULE = "─" * 78
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane.base.keys import derive, key_id
+from controlplane.base.locations import DATABASE, ROLE, postgres_password
 from controlplane.host.child import Account, StartTrouble, private_folder, spawn
 from controlplane.host.server import (
     POSTGRES_MAJOR,
@@ -24,7 +25,6 @@ from controlplane.host.server import (
     write_private,
 )
 
-ROLE = DATABASE = "rollcall"
 PATIENCE = 10.0  # seconds that a start waits for a dying server
 LONGEST_RECOVERY = 60.0  # seconds
 LEAST_FREE = 200 * 1024 * 1024  # bytes for a new cluster
@@ -57,10 +57,6 @@ log_min_messages = warning
 log_checkpoints = off
 password_encryption = 'scram-sha-256'
 """
-
-
-def password(secret: bytes, role: str = ROLE) -> str:
-    return derive(secret, f"embedded postgres {role}").hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +149,7 @@ class Cluster:
         shutil.rmtree(draft, ignore_errors=True)
         private_folder(draft, self.account)
         password_file = self.data / "pg.password"
-        write_private(password_file, password(self.secret, "postgres"), self.account)
+        write_private(password_file, postgres_password(self.secret, "postgres"), self.account)
         options = [f"--pwfile={password_file}", "--auth=scram-sha-256", "-U", "postgres", "-E", "UTF8", "--locale=C"]
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
         options += [] if self.durable else ["--no-sync"]
@@ -162,7 +158,7 @@ class Cluster:
         finally:
             password_file.unlink(missing_ok=True)
         self._configure(draft)
-        role = f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password(self.secret)}';"
+        role = f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{postgres_password(self.secret)}';"
         alone = [str(postgres_program("postgres", self.account)), "--single", "-j", "-D", str(draft), "postgres"]
         self._must(alone, f"{role}\n\nCREATE DATABASE {DATABASE} OWNER {ROLE};\n\n")
         write_private(draft / "rollcall.secret", self._mark(), self.account)

@@ -22,10 +22,10 @@ from django.db.models import Min
 
 from controlplane.actions import functions
 from controlplane.api.health import heartbeat_ages
-from controlplane.base import stores
+from controlplane.base import locations, stores
 from controlplane.base.env import Env
 from controlplane.celery import HEARTBEAT_STALE_SECONDS
-from controlplane.host import datafolder, embedded, server
+from controlplane.host import datafolder, server
 from controlplane.host.child import StartTrouble, system_account
 from controlplane.host.processes import ask, with_memory
 from controlplane.host.programs import ask_ready, require_free_port
@@ -82,7 +82,7 @@ def native(env: Env) -> Iterator[Finding]:
 
 
 def database(env: Env) -> Iterator[Finding]:
-    url = embedded.database_url(env)
+    url = locations.database_url(env)
     state = stores.check_database(url)
     if state.trouble:
         words = state.trouble if env.database_url else f"{state.trouble} The embedded one runs while 'make run' does."
@@ -129,7 +129,7 @@ def _skew(url: str) -> Finding:
 
 
 def redis_store(env: Env) -> Iterator[Finding]:
-    state = stores.check_redis(embedded.redis_url(env))
+    state = stores.check_redis(locations.redis_url(env))
     if state.trouble:
         words = state.trouble if env.redis_url else f"{state.trouble} The embedded one runs while 'make run' does."
         yield Finding("redis", Level.BAD, words)
@@ -147,7 +147,7 @@ def redis_store(env: Env) -> Iterator[Finding]:
             yield Finding(
                 name, Level.GOOD, f"Beat and the worker of queue {queue} gave a sign of life {age:.0f} s ago."
             )
-    yield _edges(embedded.redis_url(env), _patience())
+    yield _edges(locations.redis_url(env), _patience())
 
 
 def _patience() -> float:

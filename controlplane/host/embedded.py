@@ -15,10 +15,9 @@ import socket
 import tempfile
 import time
 from pathlib import Path
-from urllib.parse import quote, urlsplit
 
 from controlplane.base.env import HOME, Env
-from controlplane.base.keys import derive
+from controlplane.base.locations import LONGEST_SOCKET_FOLDER, redis_password, socket_folder
 from controlplane.host import datafolder
 from controlplane.host.child import (
     Account,
@@ -29,11 +28,10 @@ from controlplane.host.child import (
     spawn,
     system_account,
 )
-from controlplane.host.cluster import DATABASE, ROLE, Cluster, password
+from controlplane.host.cluster import Cluster
 from controlplane.host.reach import open_home
 from controlplane.host.server import Say, Server, clean_environment, quiet, redis_program, require_runs, write_private
 
-LONGEST_SOCKET_FOLDER = 90  # bytes; sun_path holds 108, and "/.s.PGSQL.5432.lock" comes after
 PATIENCE = 10.0  # seconds for Redis to answer
 
 REDIS_CONFIGURATION = """# Written by Rollcall at each start; changes are lost.
@@ -53,17 +51,6 @@ dir {folder}
 """
 
 
-def socket_folder(data: Path) -> Path:
-    """Where the sockets are. Short paths: `<data>/s`; others: the folder that `<data>/sockets` names."""
-    usual = data / "s"
-    if len(os.fsencode(usual)) <= LONGEST_SOCKET_FOLDER:
-        return usual
-    try:
-        return Path((data / "sockets").read_text(encoding="utf-8").strip())
-    except FileNotFoundError:
-        return usual  # nothing was started here yet
-
-
 def prepare_socket_folder(data: Path, account: Account | None) -> Path:
     """The socket folder, made when missing; nobody else may enter it."""
     folder = socket_folder(data)
@@ -79,29 +66,6 @@ def prepare_socket_folder(data: Path, account: Account | None) -> Path:
 
 def _is_ours(folder: Path) -> bool:
     return not folder.is_symlink() and folder.is_dir() and folder.stat().st_uid == os.geteuid()
-
-
-def _redis_password(secret: bytes) -> str:
-    return derive(secret, "embedded redis").hex()
-
-
-def database_url(env: Env) -> str:
-    """DATABASE_URL, or the embedded PostgreSQL's: postgresql://user:password@/rollcall?host=<socket folder>."""
-    if env.database_url:
-        return env.database_url
-    return f"postgresql://{ROLE}:{password(env.secret)}@/{DATABASE}?host={quote(str(socket_folder(env.data)))}"
-
-
-def redis_url(env: Env) -> str:
-    """REDIS_URL, or the embedded Redis's, as redis-py reads it: unix://:password@<path of the socket>."""
-    if env.redis_url:
-        return env.redis_url
-    return f"unix://:{_redis_password(env.secret)}@{quote(str(socket_folder(env.data) / 'redis.sock'))}"
-
-
-def broker_url(url: str) -> str:
-    """A Redis URL in Celery's spelling: unix:// becomes redis+socket://, others stay."""
-    return "redis+socket" + url.removeprefix("unix") if urlsplit(url).scheme == "unix" else url
 
 
 class Embedded:
@@ -169,7 +133,7 @@ class Embedded:
         require_runs(redis_program(self.account), self.account, self.data)
         path = self.sockets / "redis.sock"
         text = REDIS_CONFIGURATION.format(
-            socket=_word(path), password=_redis_password(self.env.secret), folder=_word(folder)
+            socket=_word(path), password=redis_password(self.env.secret), folder=_word(folder)
         )
         write_private(folder / "redis.conf", text, self.account)
         path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.base import env as environment
-from controlplane.host.embedded import socket_folder
+from controlplane.base.locations import socket_folder
 from controlplane.host.memory import measure
 from controlplane.host.watched import State, Watched
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane.base.env import ROOT, Env
+from controlplane.base.locations import loopback, probe_name
 from controlplane.host.child import StartTrouble
 from controlplane.host.embedded import Embedded
 from controlplane.host.runtime import Runtime
@@ -43,17 +44,6 @@ def ask_ready(env: Env, port: int) -> tuple[bool, str]:
         return False, "" if not answer else str(error)
     head, _, body = answer.decode(errors="replace").partition("\r\n\r\n")
     return " 200 " in head.split("\r\n")[0], " ".join(body.split())[:300]
-
-
-def probe_name(env: Env) -> str:
-    """A Host header that the deployment allows."""
-    first = (env.allowed_hosts or ("localhost",))[0]
-    return "localhost" if first == "*" else first.lstrip(".")
-
-
-def loopback(host: str) -> str:
-    """Where a server that listens on `host` can be reached from this machine."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
 
 
 def _settled(server: Server, age: float) -> bool:

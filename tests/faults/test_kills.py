@@ -17,8 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from controlplane.base import env
-from controlplane.host import embedded
+from controlplane.base import env, locations
 from story.phones import Phone, PhoneFailed, phone_command
 from story.rest import Refused, wait_until
 from story.stack import Stack
@@ -73,7 +72,7 @@ class Stage:
 
     def ask(self, query: str) -> tuple[int, ...]:
         """One row of the stack's database."""
-        url = embedded.database_url(env.load({"ROLLCALL_DATA": str(self.stack.data)}))
+        url = locations.database_url(env.load({"ROLLCALL_DATA": str(self.stack.data)}))
         with psycopg.connect(url, autocommit=True) as connection:
             row = connection.execute(query).fetchone()
         assert row is not None

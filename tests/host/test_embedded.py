@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import redis
 
-from controlplane.base import env
+from controlplane.base import env, locations
 from controlplane.host import child, embedded, server
 from controlplane.host.child import Account, StartTrouble
 from controlplane.host.cluster import PATIENCE
@@ -73,12 +73,12 @@ def lives(pid: int) -> bool:
 def test_embedded__started__both_answer_by_password_over_sockets(settings: env.Env, servers: embedded.Embedded) -> None:
     servers.start()
 
-    with psycopg.connect(embedded.database_url(settings)) as connection:
+    with psycopg.connect(locations.database_url(settings)) as connection:
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
         assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
         assert connection.execute("SELECT current_user, current_database()").fetchone() == ("rollcall", "rollcall")
         assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = 'rollcall'").fetchone() == (False,)
-    with redis.Redis.from_url(embedded.redis_url(settings)) as client:
+    with redis.Redis.from_url(locations.redis_url(settings)) as client:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert client.config_get("port") == {"port": "0"}
 
@@ -88,8 +88,8 @@ def test_embedded__wrong_password__both_refuse(settings: env.Env, servers: embed
     stranger = dataclasses.replace(settings, secret=bytes(32))
 
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(embedded.database_url(stranger))
-    with redis.Redis.from_url(embedded.redis_url(stranger)) as client, pytest.raises(redis.AuthenticationError):
+        psycopg.connect(locations.database_url(stranger))
+    with redis.Redis.from_url(locations.redis_url(stranger)) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
 
 
@@ -124,13 +124,13 @@ def test_embedded__started_as_root__the_servers_user_replaces_nothing_of_root(
 
 def test_embedded__stopped_and_started__keeps_rows(settings: env.Env, servers: embedded.Embedded) -> None:
     servers.start()
-    with psycopg.connect(embedded.database_url(settings)) as connection:
+    with psycopg.connect(locations.database_url(settings)) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
     servers.stop()
 
     servers.start()
 
-    with psycopg.connect(embedded.database_url(settings)) as connection:
+    with psycopg.connect(locations.database_url(settings)) as connection:
         assert connection.execute("SELECT value FROM kept").fetchone() == (7,)
 
 
@@ -143,7 +143,7 @@ def test_embedded__starter_killed__servers_end_and_next_start_works(settings: en
     again = start(settings)  # at once, while the old PostgreSQL may still be dying
 
     try:
-        with psycopg.connect(embedded.database_url(settings)) as connection:
+        with psycopg.connect(locations.database_url(settings)) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         assert not any(lives(pid) for pid in pids)
     finally:
@@ -158,7 +158,7 @@ def test_embedded__stale_pid_of_a_stranger__is_cleared(settings: env.Env, server
 
     servers.start()
 
-    with psycopg.connect(embedded.database_url(settings)) as connection:
+    with psycopg.connect(locations.database_url(settings)) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
@@ -219,12 +219,12 @@ def test_embedded__long_path__sockets_in_private_temporary_folder(data_folder: P
     servers = start(settings)
 
     try:
-        folder = embedded.socket_folder(data)
+        folder = locations.socket_folder(data)
         assert data not in folder.parents
         assert folder.stat().st_mode & 0o007 == 0
-        with psycopg.connect(embedded.database_url(settings)) as connection:
+        with psycopg.connect(locations.database_url(settings)) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
-        with redis.Redis.from_url(embedded.redis_url(settings)) as client:
+        with redis.Redis.from_url(locations.redis_url(settings)) as client:
             assert client.ping()
     finally:
         servers.stop()
@@ -308,8 +308,8 @@ def test_spawn__parent_killed__child_ends(tmp_path: Path) -> None:
 
 
 def test_broker_url__socket_and_tcp__in_celerys_spelling() -> None:
-    assert embedded.broker_url("unix://:pw@/x/redis.sock") == "redis+socket://:pw@/x/redis.sock"
-    assert embedded.broker_url("redis://host:6379/0") == "redis://host:6379/0"
+    assert locations.broker_url("unix://:pw@/x/redis.sock") == "redis+socket://:pw@/x/redis.sock"
+    assert locations.broker_url("redis://host:6379/0") == "redis://host:6379/0"
 
 
 def test_redis_socket__left_by_a_killed_server__is_replaced(settings: env.Env, servers: embedded.Embedded) -> None:
@@ -320,5 +320,5 @@ def test_redis_socket__left_by_a_killed_server__is_replaced(settings: env.Env, s
 
     servers.start_redis()
 
-    with redis.Redis.from_url(embedded.redis_url(settings)) as client:
+    with redis.Redis.from_url(locations.redis_url(settings)) as client:
         assert client.ping()

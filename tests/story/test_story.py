@@ -15,8 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from controlplane.base import env
-from controlplane.host import embedded
+from controlplane.base import env, locations
 from story.stack import FAST_SETTINGS, Stack
 from story.statements import STATEMENTS, Ledger, StatementFailed
 
@@ -117,7 +116,7 @@ def first_failure(rows: dict[str, dict[str, object]]) -> str | None:
 
 def database(stack: Stack) -> psycopg.Connection:
     settings = {"ROLLCALL_DATA": str(stack.data)}
-    return psycopg.connect(embedded.database_url(env.load(settings)), autocommit=True)
+    return psycopg.connect(locations.database_url(env.load(settings)), autocommit=True)
 
 
 @pytest.mark.stack
