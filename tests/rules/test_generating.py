@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.rules.decision.decision import Cause, Compiled, Decision, Party, Reason, compiling, decide, decide_all
+from rollout.rules.decision import compiling
+from rollout.rules.decision.decision import Cause, Compiled, Decision, Party, Reason, decide, decide_all
 from rollout.rules.decision.generating import Row, write
 from rollout.rules.definition.audience import compile_any_of
 from rollout.rules.definition.bucket import MILLION, bucket, least_hash_beyond, variant_bucket, weighted
