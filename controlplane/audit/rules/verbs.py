@@ -30,16 +30,16 @@ NEEDED: Mapping[Right, str] = {
 _BY_EFFECT: Mapping[Effect, str] = {
     Effect.NARROWS: (
         "feature.switched_off feature.killed window.closed wave.held grant.frozen grant.revoked"
-        " api_key.revoked device.revoked subscriber.deleted subscriber.recycled"
+        " area.held area.capacity_unknown api_key.revoked device.revoked subscriber.deleted subscriber.recycled"
     ),
     Effect.WIDENS: (
         "feature.switched_on feature.unkilled feature.launched feature.access_set feature.changed feature.imported"
         " feature.restored audience.changed audience.imported audience.restored window.opened wave.opened wave.resumed"
-        " grants.given grant.thawed area.changed api_key.created operator.created operator.changed role.changed"
+        " grants.given grant.thawed area.changed area.resumed api_key.created operator.created operator.changed role.changed"
     ),
     Effect.KEEPS: (
         "feature.created audience.created audience.deleted window.created window.reported wave.created wave.done"
-        " area.created capacity.decided subscribers.imported ruleset.published"
+        " area.created subscribers.imported ruleset.published"
     ),
 }
 EFFECTS: Mapping[str, Effect] = {verb: effect for effect, verbs in _BY_EFFECT.items() for verb in verbs.split()}
