@@ -35,7 +35,8 @@ _BY_EFFECT: Mapping[Effect, str] = {
     Effect.WIDENS: (
         "feature.switched_on feature.unkilled feature.launched feature.access_set feature.changed feature.imported"
         " feature.restored audience.changed audience.imported audience.restored window.opened wave.opened wave.resumed"
-        " grants.given grant.thawed area.changed area.resumed api_key.created operator.created operator.changed role.changed"
+        " grants.given grant.thawed area.changed area.resumed api_key.created"
+        " operator.created operator.changed role.changed"
     ),
     Effect.KEEPS: (
         "feature.created audience.created audience.deleted window.created window.reported wave.created wave.done"
