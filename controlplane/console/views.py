@@ -107,7 +107,7 @@ def do(request: HttpRequest, kind: str, id: str, verb: str) -> HttpResponse:
             if is_partial(request):
                 return HttpResponse(status=204, headers={"HX-Redirect": after})
             return HttpResponseRedirect(after)
-    running = running_by_feature(timezone.now()).get(thing.key, 0) if kind == "feature" else 0
+    running = running_by_feature(timezone.now()).get(getattr(thing, "key", ""), 0) if kind == "feature" else 0
     context = {
         "verb": found, "thing": thing, "kind": kind, "noun": KINDS[kind].noun, "form": form, "next": after,
         "refused": refused, "preview": [line for line in found.preview(thing, running) if line],
