@@ -67,6 +67,7 @@ def _party(raw: Mapping[str, Any], device: Mapping[str, Any]) -> Party:
         app_version=device["app_version"],
         os_version=device["os_version"],
         device_class=device["device_class"],
+        network_class=device["network_class"],
         custom=raw["traits"],
     )
     return party_of_row({**raw, "traits": traits_of(profile, raw["area"] or "")})

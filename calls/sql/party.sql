@@ -10,7 +10,7 @@ LANGUAGE sql STABLE AS $$
         'devices', coalesce((
             SELECT jsonb_agg(jsonb_build_object(
                 'id', d.id, 'platform', d.platform, 'app_version', d.app_version, 'os_version', d.os_version,
-                'device_class', d.device_class, 'label', d.label) ORDER BY d.seen_at DESC, d.id)
+                'device_class', d.device_class, 'network_class', d.network_class, 'label', d.label) ORDER BY d.seen_at DESC, d.id)
             FROM accounts_device d WHERE d.subscriber_id = s.id AND d.revoked_at IS NULL), '[]'),
         'list', calls_device_list(s.id),
         'grants', coalesce((

@@ -238,6 +238,7 @@ def _member(person: Subscriber) -> Member:
             "app_version": device.app_version,
             "os_version": device.os_version,
             "device_class": device.device_class,
+            "network_class": device.network_class,
         }
         for device in person.devices.all()
     ]

@@ -31,7 +31,8 @@ NEXT = "SELECT id FROM accounts_subscriber WHERE id > %s ORDER BY id OFFSET %s L
 PEOPLE = """
     SELECT {columns}, string_agg(uuid_send(s.id), ''::bytea), {joined}
     FROM accounts_subscriber s LEFT JOIN (
-        SELECT DISTINCT ON (subscriber_id) subscriber_id, platform, app_version, os_version, device_class
+        SELECT DISTINCT ON (subscriber_id)
+            subscriber_id, platform, app_version, os_version, device_class, network_class
         FROM accounts_device WHERE revoked_at IS NULL AND {devices}
         ORDER BY subscriber_id, seen_at DESC, id
     ) d ON d.subscriber_id = s.id
@@ -44,7 +45,7 @@ GRANTS = """
 """
 JOINED = "string_agg(int8send(floor(extract(epoch FROM s.joined_at))::bigint), ''::bytea)"
 OWN = ("country", "carrier", "kind", "language")
-DEVICE = ("platform", "app_version", "os_version", "device_class")
+DEVICE = ("platform", "app_version", "os_version", "device_class", "network_class")
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,8 @@ def test_phone__whose_app_was_updated__has_its_new_traits_in_the_next_token(phon
         "network_class": "3g", "label": "My phone",
     }  # fmt: skip
     traits = traits_after_refresh(phone)
-    assert {name: traits[name] for name in ("app_version", "os_version", "carrier")} == {
-        "app_version": "3.0.1", "os_version": "5.1", "carrier": "262-03",
+    assert {name: traits[name] for name in ("app_version", "os_version", "carrier", "network_class")} == {
+        "app_version": "3.0.1", "os_version": "5.1", "carrier": "262-03", "network_class": "3g",
     }  # fmt: skip
 
 

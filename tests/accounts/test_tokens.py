@@ -66,6 +66,7 @@ def test_access_token__holds_what_an_edge_decides_by(settings: Any) -> None:
             "app_version": "2.11.500",
             "os_version": "4.4.2",
             "device_class": "mid",
+            "network_class": "",
             "language": "de",
             "joined_at": "2026-03-14T12:00:00Z",
             "kind": "person",

@@ -36,7 +36,7 @@ def test_party__from_sql__has_the_traits_that_a_token_has() -> None:
     bob = builders.subscriber(
         carrier="262-03", language="de", traits={"plan": "gold", "country": "XX"}, joined_at=builders.NOON
     )
-    phone = builders.device(bob)
+    phone = builders.device(bob, network_class="3g")
     expected = traits_of(
         Profile(
             country=bob.country,
@@ -48,6 +48,7 @@ def test_party__from_sql__has_the_traits_that_a_token_has() -> None:
             app_version=phone.app_version,
             os_version=phone.os_version,
             device_class=phone.device_class,
+            network_class=phone.network_class,
             custom=bob.traits,
         ),
         area="DE",

@@ -151,6 +151,7 @@ def _profile(device: Device) -> Profile:
         app_version=device.app_version,
         os_version=device.os_version,
         device_class=device.device_class,
+        network_class=device.network_class,
         custom=owner.traits,
     )
 

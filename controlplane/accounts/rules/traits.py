@@ -21,6 +21,7 @@ class Profile:
     app_version: str
     os_version: str
     device_class: str
+    network_class: str
     custom: Mapping[str, Any]
 
 
@@ -37,5 +38,6 @@ def traits_of(profile: Profile, area: str) -> dict[str, Any]:
         "app_version": profile.app_version,
         "os_version": profile.os_version,
         "device_class": profile.device_class,
+        "network_class": profile.network_class,
         "area": area,
     }

@@ -11,7 +11,8 @@ LANGUAGE sql STABLE AS $$
             'area', coalesce(rollout_area_of(s.country, s.carrier), '')
         ) || coalesce((
             SELECT jsonb_build_object('platform', d.platform, 'app_version', d.app_version,
-                                      'os_version', d.os_version, 'device_class', d.device_class)
+                                      'os_version', d.os_version, 'device_class', d.device_class,
+                                      'network_class', d.network_class)
             FROM accounts_device d WHERE d.subscriber_id = s.id AND d.revoked_at IS NULL
             ORDER BY d.seen_at DESC, d.id LIMIT 1
         ), '{}'),
