@@ -13,6 +13,7 @@ import orjson
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
+from controlplane.accounts.rules.access_token import AUDIENCE, ISSUER
 from controlplane.base.refusal import NotAuthenticated
 
 MOST_REMEMBERED = 20_000
@@ -60,7 +61,7 @@ class Tokens:
                 raise NotAuthenticated("The access token was not made by this service: sign in again.")
             self._public.verify(f"{head}.{body}".encode(), _unb64(signature))
             claims = orjson.loads(_unb64(body))
-            if claims["iss"] != "rollcall":
+            if (claims["iss"], claims["aud"]) != (ISSUER, AUDIENCE):
                 raise NotAuthenticated("The access token was not made by this service: sign in again.")
             return Token(
                 subscriber=str(claims["sub"]),

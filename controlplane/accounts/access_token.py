@@ -10,9 +10,10 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 
-from controlplane.accounts.actions.tokens import ALGORITHM, ISSUER
+from controlplane.accounts.actions.tokens import ALGORITHM
 from controlplane.accounts.errors import TokenRefused
 from controlplane.accounts.models import Device
+from controlplane.accounts.rules.access_token import AUDIENCE, ISSUER
 
 LONGEST_TOKEN = 16_384
 
@@ -26,7 +27,7 @@ class Bearer:
 
 
 def read_token(token: str) -> Bearer:
-    """Whose token this is. Raises TokenRefused unless algorithm, key id, signature, issuer and time are all right."""
+    """Whose token this is. Raises TokenRefused unless algorithm, key, signature, issuer, audience and time are right."""
     if len(token) > LONGEST_TOKEN:
         raise TokenRefused
     try:
@@ -37,7 +38,8 @@ def read_token(token: str) -> Bearer:
             _public_key(bytes(settings.KEYS.token_public)),
             algorithms=[ALGORITHM],
             issuer=ISSUER,
-            options={"require": ["exp", "iat", "sub", "iss"]},
+            audience=AUDIENCE,
+            options={"require": ["exp", "iat", "sub", "iss", "aud"]},
         )
         return Bearer(subscriber=UUID(payload["sub"]), device=UUID(payload["did"]))
     except (jwt.InvalidTokenError, KeyError, ValueError, TypeError, AttributeError):

@@ -53,6 +53,7 @@ def test_access_token__holds_what_an_edge_decides_by(settings: Any) -> None:
     assert payload.pop("jti")
     assert payload == {
         "iss": "rollcall",
+        "aud": "rollcall.phones",
         "sub": str(owner.id),
         "did": str(device.id),
         "iat": int(NOON.timestamp()),
@@ -116,6 +117,8 @@ def test_access_token__that_is_forged__is_refused(settings: Any) -> None:
         "no algorithm": f"{unsigned}.{body}.",
         "public key as a secret": jwt.encode(payload, public, algorithm="HS256", headers={"kid": kid}),
         "another issuer": sign({**payload, "iss": "mallory"}, ours, kid=kid),
+        "another audience": sign({**payload, "aud": "elsewhere"}, ours, kid=kid),
+        "no audience": sign({k: v for k, v in payload.items() if k != "aud"}, ours, kid=kid),
         "no subscriber": sign({k: v for k, v in payload.items() if k != "sub"}, ours, kid=kid),
         "no device": sign({k: v for k, v in payload.items() if k != "did"}, ours, kid=kid),
         "odd device": sign({**payload, "did": 7}, ours, kid=kid),

@@ -76,8 +76,8 @@ def test_turn__that_is_not_configured__gives_no_server_at_all(urls: list[str], s
 
 SEED = b"s" * 32
 CLAIMS: dict[str, Any] = {
-    "iss": "rollcall", "sub": "alice", "did": "phone", "iat": NOW, "exp": NOW + 900, "tr": {"country": "DE"},
-    "g": {"voice-calls": {"id": 1, "src": "seed"}}, "fr": ["voice-calls"],
+    "iss": "rollcall", "aud": "rollcall.phones", "sub": "alice", "did": "phone", "iat": NOW, "exp": NOW + 900,
+    "tr": {"country": "DE"}, "g": {"voice-calls": {"id": 1, "src": "seed"}}, "fr": ["voice-calls"],
 }  # fmt: skip
 
 
@@ -103,6 +103,8 @@ def test_token__minted_by_pyjwt__is_read_with_its_claims() -> None:
         minted(seed=b"x" * 32),
         minted(kid="kid-2"),
         minted(iss="somebody"),
+        minted(aud="somebody.else"),
+        minted(aud=None),
         minted()[:-4] + "AAAA",
         jwt.encode(CLAIMS, "s" * 32, algorithm="HS256", headers={"kid": "kid-1"}),
         "..",

@@ -20,11 +20,11 @@ from controlplane.accounts.actions.devices import revoke_device
 from controlplane.accounts.errors import RefreshRefused
 from controlplane.accounts.models import Device, RefreshToken
 from controlplane.accounts.rules import refresh as rule
+from controlplane.accounts.rules.access_token import AUDIENCE, ISSUER
 from controlplane.accounts.rules.traits import Profile, traits_of
 
 log = structlog.get_logger(__name__)
 
-ISSUER = "rollcall"
 ALGORITHM = "EdDSA"
 
 Claims = Callable[[Device], Mapping[str, Any]]
@@ -50,6 +50,7 @@ def mint(device: Device, *, claims: Mapping[str, Any], now: datetime) -> str:
     issued = int(now.timestamp())
     payload = {
         "iss": ISSUER,
+        "aud": AUDIENCE,
         "sub": str(device.subscriber_id),
         "did": str(device.id),
         "iat": issued,
