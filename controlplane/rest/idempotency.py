@@ -17,7 +17,7 @@ from controlplane.rest.actions import Kept, Question, claim, find, keep
 from controlplane.rest.problems import as_response
 
 View = Callable[..., HttpResponseBase]
-SAFE = ("GET", "HEAD", "OPTIONS")
+ACTING = ("POST", "PUT", "PATCH", "DELETE")
 LONGEST = 200
 KEPT_HEADERS = ("Content-Type", "ETag")
 
@@ -41,7 +41,7 @@ class IdempotencyKeys:
         self, request: HttpRequest, view: View, args: list[Any], kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
         key = request.headers.get("Idempotency-Key")
-        if key is None or request.method in SAFE or not request.path.startswith("/api/"):
+        if key is None or request.method not in ACTING or not request.path.startswith("/api/"):
             return None
         try:
             question = _question(request, key)

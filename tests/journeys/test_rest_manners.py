@@ -77,6 +77,16 @@ def test_idempotency_key__used_for_something_else__is_refused_unless_by_somebody
 
 
 @pytest.mark.django_db
+def test_method_that_changes_nothing__with_a_key_of_another_request__is_refused_as_a_method() -> None:
+    api = Api()
+    with_key(api, "k-1", "features", NEW)
+
+    traced = with_key(api, "k-1", "features", NEW, "TRACE")
+
+    assert (traced.status_code, traced.told["code"]) == (405, "method_not_allowed")
+
+
+@pytest.mark.django_db
 def test_refusal__with_a_key__is_not_kept_so_that_it_can_be_tried_anew() -> None:
     api = Api()
     refused = with_key(api, "k-1", "features/video-calls/on", {})
