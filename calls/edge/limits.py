@@ -23,11 +23,11 @@ class Limit:
 
 
 PREPARE = Limit("prepare", 30, 60, True, "You asked to call too often in a short time")
+PREPARE_DAY = Limit("prepare.day", 500, 500 / 1440, True, "You asked to call very many times today")
 INVITE = Limit("invite", 15, 30, True, "You placed too many calls in a short time")
 HELLO = Limit("hello", 30, 60, True, "This device connected too often in a short time")
 REQUEST = Limit("request", 240, 600, True, "This device sent too many requests in a short time")
 FORWARD = Limit("forward", 3000, 6000, True, "Too many requests came from this address")
-CATALOGUE = (PREPARE, INVITE, HELLO, REQUEST, FORWARD)
 
 FRAMES_PER_SECOND = 20
 FRAMES_BURST = 60

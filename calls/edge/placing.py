@@ -32,7 +32,7 @@ from .arbiter import Arbiter
 from .callee import Callee, Listed, fingerprint, read_callee, read_listed
 from .errors import CannotBeCalledNow, DeviceListSuperseded, Glare, Stopped, signed_out
 from .gate import Gate
-from .limits import INVITE, PREPARE, Limits
+from .limits import INVITE, PREPARE, PREPARE_DAY, Limits
 from .store import Reply, StoreAway
 from .tickets import TICKET_MS, BadTicket, Ticket, TicketExpired, TicketSpent, unseal
 from .tokens import Token
@@ -74,6 +74,7 @@ class Placing:
         feature = FEATURES[media]
         self.gate.require_on(feature)
         await self.limits.spend(PREPARE, token.subscriber)
+        await self.limits.spend(PREPARE_DAY, token.subscriber)
         number, subscriber = self._callee(fields["callee"])
         phone_hash = self.keys.phone_hash(number.e164) if number else None
         country = number.country if number else None

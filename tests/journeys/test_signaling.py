@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
+from calls.edge.limits import PREPARE_DAY
 from calls.models import CallRecord
 from rollout.models import Feature, Grant, Refusal, Reservation, Window
 from tests.journeys.signaling import BLOB, Problem, Stage, connected_call, phone, phones, rows, running_edge, until
@@ -406,6 +408,19 @@ async def test_caller__who_may_not_invite_deeper__learns_it_alike_for_everybody(
 
         assert known == unknown
         assert known["invite"] == "depth"
+
+
+async def test_caller__who_asked_for_many_numbers_today__must_wait(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calls.edge.placing.PREPARE_DAY", replace(PREPARE_DAY, burst=2))
+    async with running_edge(stage) as edge, phones(stage, edge, "alice") as (alice,):
+        codes = [(await alice.refused("prepare", callee={"phone": f"+493090189999{n}"}))["code"] for n in range(2)]
+        refused = await alice.refused("prepare", callee={"phone": stage.number("bob")})
+
+    assert codes == ["cannot_be_called_now"] * 2
+    assert (refused["code"], PREPARE_DAY.words in refused["detail"]) == ("rate_limited", True)
+    assert refused["retry_after"] > 60
 
 
 async def test_caller__who_is_not_enabled__is_told_why(stage: Stage) -> None:
