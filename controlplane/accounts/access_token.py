@@ -27,7 +27,7 @@ class Bearer:
 
 
 def read_token(token: str) -> Bearer:
-    """Whose token this is. Raises TokenRefused unless algorithm, key, signature, issuer, audience and time are right."""
+    """Whose token this is. Raises TokenRefused unless algorithm, key, signature, issuer, audience, time are right."""
     if len(token) > LONGEST_TOKEN:
         raise TokenRefused
     try:
