@@ -9,34 +9,13 @@ from django.db import models
 from django.db.models.functions import Now
 
 from controlplane.accounts.ids import uuid7
+from controlplane.accounts.rules.traits import DeviceClass, NetworkClass, Platform, SubscriberKind
+from controlplane.base.wording import labelled
 
-
-class SubscriberKind(models.TextChoices):
-    PERSON = "person"
-    BUSINESS = "business"
-
-
-class Platform(models.TextChoices):
-    ANDROID = "android"
-    IOS = "ios"
-    WINDOWS = "windows"
-    BLACKBERRY = "blackberry"
-    WEB = "web"
-    OTHER = "other"
-
-
-class DeviceClass(models.TextChoices):
-    LOW = "low"
-    MID = "mid"
-    HIGH = "high"
-
-
-class NetworkClass(models.TextChoices):
-    G2 = "2g"
-    G3 = "3g"
-    G4 = "4g"
-    G5 = "5g"
-    WIFI = "wifi"
+SUBSCRIBER_KIND = labelled(SubscriberKind)
+PLATFORM = labelled(Platform)
+DEVICE_CLASS = labelled(DeviceClass)
+NETWORK_CLASS = labelled(NetworkClass)
 
 
 class Subscriber(models.Model):
@@ -48,7 +27,7 @@ class Subscriber(models.Model):
     name = models.CharField(max_length=100, blank=True, default="", db_default="")
     country = models.CharField(max_length=2, help_text="ISO 3166, from the phone number unless set")
     carrier = models.CharField(max_length=7, blank=True, default="", help_text="MCC-MNC, such as 262-03")
-    kind = models.CharField(max_length=8, choices=SubscriberKind.choices, default=SubscriberKind.PERSON)
+    kind = models.CharField(max_length=8, choices=SUBSCRIBER_KIND, default=SubscriberKind.PERSON.value)
     language = models.CharField(max_length=16, blank=True, default="")
     traits = models.JSONField(default=dict, blank=True)
     accepts_invites = models.BooleanField(default=True, help_text="Whether a call may turn a feature on for them")
@@ -72,11 +51,11 @@ class Device(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)
     subscriber = models.ForeignKey(Subscriber, on_delete=models.CASCADE, related_name="devices")
-    platform = models.CharField(max_length=16, choices=Platform.choices)
+    platform = models.CharField(max_length=16, choices=PLATFORM)
     app_version = models.CharField(max_length=64)
     os_version = models.CharField(max_length=64, blank=True, default="")
-    device_class = models.CharField(max_length=8, choices=DeviceClass.choices, default=DeviceClass.MID)
-    network_class = models.CharField(max_length=4, choices=NetworkClass.choices, blank=True, default="")
+    device_class = models.CharField(max_length=8, choices=DEVICE_CLASS, default=DeviceClass.MID.value)
+    network_class = models.CharField(max_length=4, choices=NETWORK_CLASS, blank=True, default="")
     label = models.CharField(max_length=64, blank=True, default="")
     push_service = models.CharField(max_length=16, blank=True, default="")
     push_token_sealed = models.BinaryField(null=True)

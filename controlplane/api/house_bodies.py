@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
-from controlplane.accounts.models import ApiKey, Subscriber, SubscriberKind
+from controlplane.accounts.models import SUBSCRIBER_KIND, ApiKey, Subscriber
 from controlplane.audit.models import AuditEntry
 from controlplane.rest.bodies import Body, ReasonBody
 
@@ -22,7 +22,7 @@ class NewSubscriber(Body):
     phone = serializers.CharField(max_length=64)
     country = serializers.RegexField(r"\A[A-Z]{2}\Z", required=False, help_text="ISO 3166; usually the number's own")
     carrier = serializers.RegexField(r"\A\d{3}-\d{2,3}\Z", required=False, help_text="MCC-MNC, such as 262-03")
-    kind = serializers.ChoiceField(required=False, choices=SubscriberKind.choices)
+    kind = serializers.ChoiceField(required=False, choices=SUBSCRIBER_KIND)
     name = serializers.CharField(required=False, max_length=100, allow_blank=True)
     traits = serializers.DictField(required=False)
 

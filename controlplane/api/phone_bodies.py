@@ -11,7 +11,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from controlplane.accounts.actions.devices import NewDevice
-from controlplane.accounts.models import DeviceClass, NetworkClass, Platform
+from controlplane.accounts.models import DEVICE_CLASS, NETWORK_CLASS, PLATFORM
+from controlplane.accounts.rules.traits import DeviceClass
 from controlplane.rest.bodies import Body
 
 B64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
@@ -68,10 +69,10 @@ class PushBody(serializers.Serializer[Any]):
 
 class DeviceBody(serializers.Serializer[Any]):
     id = serializers.UUIDField(help_text="Drawn by the phone, once")
-    platform = serializers.ChoiceField(choices=Platform.choices)
+    platform = serializers.ChoiceField(choices=PLATFORM)
     app_version = serializers.CharField(max_length=64)
     os_version = serializers.CharField(max_length=64, allow_blank=True, default="")
-    device_class = serializers.ChoiceField(choices=DeviceClass.choices, default=DeviceClass.MID)
+    device_class = serializers.ChoiceField(choices=DEVICE_CLASS, default=DeviceClass.MID.value)
     label = serializers.CharField(max_length=64, allow_blank=True, default="")  # type: ignore[assignment]
     language = serializers.RegexField(r"\A([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)?\Z", max_length=16, default="")
     push = PushBody(required=False, allow_null=True)
@@ -84,7 +85,7 @@ class DeviceChangesBody(Body):
     app_version = serializers.CharField(max_length=64, required=False)
     os_version = serializers.CharField(max_length=64, allow_blank=True, required=False)
     carrier = serializers.RegexField(r"\A[0-9]{3}-[0-9]{2,3}\Z", required=False, error_messages=CARRIER)
-    network_class = serializers.ChoiceField(choices=NetworkClass.choices, allow_blank=True, required=False)
+    network_class = serializers.ChoiceField(choices=NETWORK_CLASS, allow_blank=True, required=False)
     push = PushBody(required=False, allow_null=True, help_text="How this phone is woken; null for not at all")
     label = serializers.CharField(max_length=64, allow_blank=True, required=False)  # type: ignore[assignment]
 

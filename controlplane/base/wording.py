@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from enum import StrEnum
 
 from controlplane.base.refusal import BadInput
 
@@ -21,3 +23,8 @@ def shown(text: str, path: str) -> str:
     if hidden := hidden_in(text):
         raise BadInput(f"{path} holds the invisible character {hidden}: write it without.", path=path)
     return text
+
+
+def labelled(members: type[StrEnum], labels: Mapping[StrEnum, str] | None = None) -> list[tuple[str, str]]:
+    """Each value of a closed set with the words for it: those that are given, otherwise its own."""
+    return [(member.value, (labels or {}).get(member, member.value.capitalize())) for member in members]

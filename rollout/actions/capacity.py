@@ -12,7 +12,8 @@ from django.db.models.functions import Least, Now
 from controlplane.audit.record import Actor, record
 from rollout.actions.evidence import config_of, measure
 from rollout.models import Allowance, Area, CapacityDecision
-from rollout.rules.capacity.controller import Sample, State, Tick, decide, headline
+from rollout.rules.capacity.controller import Sample, Tick, decide, headline
+from rollout.rules.definition.area import AreaState
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +61,7 @@ def settle(area_id: int, *, now: datetime, trouble: str = "", claimed: datetime 
         return None
     newest = area.measurements.order_by("-id").first()
     sample = Sample(newest.sampled_at, newest.concurrent_calls, newest.attempts) if newest else None
-    before = State(area.state)
+    before = AreaState(area.state)
     tick = decide(before, sample, config_of(area), now, trouble)
     allowance, _ = Allowance.objects.select_for_update(no_key=True).get_or_create(
         area=area, defaults={"valid_until": now}

@@ -19,7 +19,7 @@ from rollout.errors import FeatureChanged, FeatureExists, FeatureInvalid, Featur
 from rollout.models import Access, Audience, Feature, Switch
 from rollout.rules.definition import reading
 from rollout.rules.definition.bounds import patterns_bounded
-from rollout.rules.definition.feature import Kind, audiences_known, parse_feature
+from rollout.rules.definition.feature import FeatureKind, audiences_known, parse_feature
 from rollout.rules.definition.reading import Invalid
 
 PATHS = {"default": "default_variant", "off": "off_variant"}
@@ -50,7 +50,7 @@ def create_feature(
     actor: Actor,
     now: datetime,
     reason: str = "",
-    kind: str = Kind.BOOLEAN,
+    kind: str = FeatureKind.BOOLEAN,
     fields: Mapping[str, Any] | None = None,
 ) -> Feature:
     """A new feature, switched off. `fields` holds any of `CHANGEABLE`.
@@ -75,7 +75,7 @@ def new_feature(key: str, *, kind: str, fields: Mapping[str, Any]) -> Feature:
     """The feature as it would be made; nothing is stored. Raises `FeatureInvalid`."""
     feature = Feature(key=key, kind=kind, salt=secrets.token_hex(8), switch=Switch.OFF)
     _assign(feature, fields)
-    if not feature.variants and kind == Kind.BOOLEAN:
+    if not feature.variants and kind == FeatureKind.BOOLEAN:
         feature.variants = {"on": True, "off": False}
     _validate(feature)
     return feature
@@ -179,8 +179,8 @@ def launch(key: str, *, actor: Actor, now: datetime, reason: str = "") -> Featur
 
 def set_access(key: str, *, access: str, actor: Actor, now: datetime, reason: str = "") -> Feature:
     """Who decides who has it: grants, rules, or nobody (everyone). Raises `FeatureInvalid`."""
-    if access not in Access.values:
-        raise FeatureInvalid("access", f"expected one of {', '.join(Access.values)}.")
+    if access not in list(Access):
+        raise FeatureInvalid("access", f"expected one of {', '.join(Access)}.")
     verb = "feature.launched" if access == Access.EVERYONE else "feature.access_set"
     return _set_access(key, Access(access), verb=verb, actor=actor, now=now, reason=reason)
 

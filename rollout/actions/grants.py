@@ -16,6 +16,7 @@ from controlplane.base.refusal import BadInput, NotFound
 from controlplane.outbox.actions import enqueue, nudge
 from rollout.errors import FeatureUnknown, GrantNotLive
 from rollout.models import Feature, Grant, GrantState, Source
+from rollout.rules.decision.grant import LIVE
 from rollout.rules.definition.feature import Access
 from rollout.rules.limits import GRANTS_AT_ONCE
 from rollout.rules.spread.standing import grants_ignored
@@ -83,7 +84,7 @@ def revoke_grant(grant_id: int, *, actor: Actor, now: datetime, reason: str = ""
     Raises `NotFound`, and `GrantNotLive` when it has ended already.
     """
     grant = _locked(grant_id)
-    if grant.state not in (GrantState.ACTIVE, GrantState.FROZEN):
+    if grant.state not in LIVE:
         raise GrantNotLive(f"Grant {grant_id} is {grant.state} already.")
     return _move(grant, GrantState.REVOKED, "revoked", actor=actor, now=now, reason=reason)
 

@@ -26,10 +26,10 @@ from rollout.actions.rulesets import publish
 from rollout.errors import FeatureUnknown, GrantsIgnored, WaveNotMovable
 from rollout.models import Area, Audience, Feature, Grant, Switch, Wave, WaveState
 from rollout.rules.capacity.controller import portion
-from rollout.rules.definition import feature as feature_rule
 from rollout.rules.definition.audience import compile_any_of, compile_audiences, parse_any_of
 from rollout.rules.definition.bucket import MILLION
 from rollout.rules.definition.clause import Test
+from rollout.rules.definition.feature import Access
 from rollout.rules.definition.reading import Invalid
 from rollout.rules.definition.requirements import Requirements, parse_requirements
 from rollout.rules.limits import WAVE_BATCH, WAVE_BATCHES_PER_RUN, WAVES_PER_FEATURE
@@ -109,13 +109,13 @@ def _move(wave_id: int, verb: Verb, entry: str, *, actor: Actor, now: datetime, 
     wave = Wave.objects.select_for_update(no_key=True).filter(pk=wave_id).first()
     if wave is None:
         raise NotFound(f"There is no wave {wave_id}.")
-    state = move(feature_rule.WaveState(wave.state), verb)
+    state = move(WaveState(wave.state), verb)
     if state is None:
         raise WaveNotMovable(f"“{wave.name}” is {wave.state}: there is nothing to {verb}.")
-    ignored = grants_ignored(wave.feature.name, feature_rule.Access(wave.feature.access))
-    if ignored and state is feature_rule.WaveState.OPEN:
+    ignored = grants_ignored(wave.feature.name, Access(wave.feature.access))
+    if ignored and state is WaveState.OPEN:
         raise GrantsIgnored(ignored)
-    wave.state = WaveState(state)
+    wave.state = state
     wave.held_by = f"{actor.name}: {reason}".removesuffix(": ")[:200] if verb is Verb.HOLD else ""
     if verb is Verb.OPEN:
         wave.opened_at = now
@@ -166,7 +166,7 @@ def admit(wave_id: int, *, now: datetime, batch: int = WAVE_BATCH) -> Admission:
             return Admission(admitted)
         if wave.feature.switch != Switch.ON:
             return _stand(wave_id, admitted, f"{wave.feature.name} is {wave.feature.switch}.")
-        if ignored := grants_ignored(wave.feature.name, feature_rule.Access(wave.feature.access)):
+        if ignored := grants_ignored(wave.feature.name, Access(wave.feature.access)):
             return _stand(wave_id, admitted, ignored)
         outcome, end = _admit_batch(wave, now=now, batch=batch)
         admitted += outcome["admitted"]

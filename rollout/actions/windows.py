@@ -19,7 +19,6 @@ from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish
 from rollout.errors import FeatureUnknown, GrantsIgnored, WindowNotOpenable
 from rollout.models import ActivateOn, Area, Feature, Window
-from rollout.models import WindowState as State
 from rollout.rules.definition.feature import Access
 from rollout.rules.limits import WINDOW_NUMBER_MOST
 from rollout.rules.spread import window as rule
@@ -75,8 +74,8 @@ def create_window(
 
 
 def _check(activate_on: str, numbers: Mapping[str, int | None], closes_at: datetime | None, now: datetime) -> None:
-    if activate_on not in ActivateOn.values:
-        raise BadInput(f"Choose one of {', '.join(ActivateOn.values)}.", path="activate_on")
+    if activate_on not in list(ActivateOn):
+        raise BadInput(f"Choose one of {', '.join(ActivateOn)}.", path="activate_on")
     for field, value in numbers.items():
         least = 1 if field == "places" else 0
         if value is not None and not least <= value <= WINDOW_NUMBER_MOST:
@@ -97,7 +96,7 @@ def open_window(window_id: int, *, actor: Actor, now: datetime, reason: str = ""
         raise WindowNotOpenable(f"“{window.name}” should have closed at {window.closes_at:%d %B %Y %H:%M} UTC.")
     if ignored := grants_ignored(window.feature.name, Access(window.feature.access)):
         raise GrantsIgnored(ignored)
-    window.state = State.OPEN
+    window.state = rule.WindowState.OPEN
     window.opened_at = now
     window.save(update_fields=["state", "opened_at"])
     record("window.opened", subject=_subject(window), actor=actor, now=now, reason=reason)
@@ -140,7 +139,11 @@ def close_due(*, now: datetime) -> int:
     """Closes every window whose closing time has come. Returns how many. One that fails doesn't keep others open: it is
     logged, and comes again with the next tick.
     """
-    due = Window.objects.filter(state=State.OPEN, closes_at__lte=now).order_by("id").values_list("id", flat=True)
+    due = (
+        Window.objects.filter(state=rule.WindowState.OPEN, closes_at__lte=now)
+        .order_by("id")
+        .values_list("id", flat=True)
+    )
     closed = 0
     for each in due:
         try:

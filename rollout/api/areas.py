@@ -101,7 +101,7 @@ class GrantsView(APIView):
         parameters=[
             OpenApiParameter("feature", str, description="Only those of the feature with this key"),
             OpenApiParameter("subscriber", str, description="Only those of this subscriber: an id or a number"),
-            OpenApiParameter("source", str, enum=Source.values, description="Only those that came about like this"),
+            OpenApiParameter("source", str, enum=list(Source), description="Only those that came about like this"),
             *PAGING,
         ],
         responses=list_of(GrantAnswer),
@@ -115,8 +115,8 @@ class GrantsView(APIView):
         if named := request.query_params.get("subscriber"):
             rows = rows.filter(subscriber=find_subscriber(named))
         if source := request.query_params.get("source"):
-            if source not in Source.values:
-                raise BadInput(f"A source is one of {', '.join(Source.values)}.", path="source")
+            if source not in list(Source):
+                raise BadInput(f"A source is one of {', '.join(Source)}.", path="source")
             rows = rows.filter(source=source)
         return listed(GrantAnswer, *newest_page(request, rows))
 

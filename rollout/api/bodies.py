@@ -9,7 +9,6 @@ from rest_framework import serializers
 
 from controlplane.rest.bodies import Body, ReasonBody
 from rollout.models import (
-    Access,
     ActivateOn,
     Area,
     CapacityDecision,
@@ -19,6 +18,7 @@ from rollout.models import (
     Measurement,
     Wave,
     Window,
+    labels,
 )
 from rollout.rules.definition.area import KEY_PATTERN as AREA_PATTERN
 from rollout.rules.definition.bucket import MILLION
@@ -46,7 +46,7 @@ class FeatureFields(ReasonBody):
     description = serializers.CharField(required=False, max_length=10_000, allow_blank=True)
     owner = serializers.CharField(required=False, max_length=100, allow_blank=True)
     tags = serializers.ListField(required=False, child=serializers.CharField(max_length=32), max_length=32)
-    access = serializers.ChoiceField(required=False, choices=Access.choices)
+    access = serializers.ChoiceField(required=False, choices=labels.ACCESS)
     requirements = serializers.DictField(required=False)
     prerequisites = serializers.ListField(required=False, child=serializers.CharField(max_length=64), max_length=32)
     rules = serializers.ListField(required=False, child=serializers.DictField(), max_length=256)
@@ -58,7 +58,7 @@ class FeatureFields(ReasonBody):
 
 class FeatureBody(FeatureFields):
     key = serializers.RegexField(KEY_PATTERN, help_text=KEY_WORDS)
-    kind = serializers.ChoiceField(required=False, choices=FeatureKind.choices, default=FeatureKind.BOOLEAN)
+    kind = serializers.ChoiceField(required=False, choices=labels.FEATURE_KIND, default=FeatureKind.BOOLEAN.value)
 
 
 class FeaturePatch(FeatureFields):
@@ -73,7 +73,7 @@ class KillBody(ReasonBody):
 
 
 class AccessBody(ReasonBody):
-    access = serializers.ChoiceField(choices=Access.choices)
+    access = serializers.ChoiceField(choices=labels.ACCESS)
 
 
 class FeatureAnswer(serializers.ModelSerializer[Feature]):
@@ -98,7 +98,7 @@ class WindowBody(ReasonBody):
         required=False, child=serializers.CharField(max_length=64), max_length=1000, default=list,
         help_text="Keys of areas; none means everywhere",
     )  # fmt: skip
-    activate_on = serializers.ChoiceField(required=False, choices=ActivateOn.choices, default=ActivateOn.ANSWERED)
+    activate_on = serializers.ChoiceField(required=False, choices=labels.ACTIVATE_ON, default=ActivateOn.ANSWERED.value)
     quota = serializers.IntegerField(required=False, min_value=0, default=5)
     depth_limit = serializers.IntegerField(required=False, min_value=0, allow_null=True, default=None)
     places = serializers.IntegerField(required=False, min_value=1, default=1000)

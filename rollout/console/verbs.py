@@ -16,12 +16,13 @@ from django.utils import timezone
 from controlplane.audit.record import Actor
 from controlplane.base.refusal import Refusal
 from rollout.actions import definitions, features, grants, waves, windows
-from rollout.models import Access, Feature, Grant, Ruleset, Wave, Window
+from rollout.models import Access, Feature, Grant, Ruleset, Wave, Window, labels
 from rollout.questions.definitions import plan
 from rollout.questions.headcounts import headcounts, wave_size
 from rollout.questions.overview import area_rows, ignored_by
 from rollout.questions.preview import of_feature
 from rollout.questions.rulesets import document_of
+from rollout.rules.decision.grant import LIVE
 from rollout.rules.definition.bucket import MILLION
 from rollout.rules.ruleset.definitions import of_published
 from rollout.rules.spread.standing import calls_words, have_words, people_words, share_words
@@ -60,7 +61,7 @@ class KillForm(ReasonForm):
 
 class AccessForm(WideningForm):
     field_order = ("access", "reason")
-    access = forms.ChoiceField(label="Who may have it", choices=Access.choices, widget=forms.RadioSelect)
+    access = forms.ChoiceField(label="Who may have it", choices=labels.ACCESS, widget=forms.RadioSelect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def _kill(thing: Feature, *, actor: Actor, now: datetime, data: Mapping[str, Any
 
 def _set_access(thing: Feature, *, actor: Actor, now: datetime, data: Mapping[str, Any]) -> str:
     features.set_access(thing.key, access=Access(data["access"]), actor=actor, reason=data["reason"], now=now)
-    return f"{thing.name}: access is now “{Access(data['access']).label}”."
+    return f"{thing.name}: access is now “{dict(labels.ACCESS)[data['access']]}”."
 
 
 def _running(count: int) -> str:
@@ -291,7 +292,7 @@ GRANT_VERBS = (
          _grant_verb(grants.freeze_grant, "The grant of {} is frozen: they bring in nobody."), ReasonForm, undo="thaw"),
     Verb("thaw", "Thaw", "widen", lambda g: g.state == "frozen", _preview_thaw,
          _grant_verb(grants.thaw_grant, "The grant of {} is thawed."), WideningForm, undo="freeze"),
-    Verb("revoke", "Revoke", "danger", lambda g: g.state in ("active", "frozen"), _preview_revoke,
+    Verb("revoke", "Revoke", "danger", lambda g: g.state in LIVE, _preview_revoke,
          _grant_verb(grants.revoke_grant, "The grant of {} is revoked; their phone is told."), WideningForm),
 )  # fmt: skip
 

@@ -5,39 +5,25 @@ from __future__ import annotations
 from rollout.models.areas import (
     Allowance,
     Area,
-    AreaState,
     CallEvidence,
     CapacityDecision,
     Measurement,
     MeasurementQuerySet,
 )
-from rollout.models.features import (
-    Access,
-    Audience,
-    Feature,
-    FeatureKind,
-    Headcount,
-    Ruleset,
-    Switch,
-)
+from rollout.models.features import Audience, Feature, Headcount, Ruleset
 from rollout.models.grants import (
     Grant,
     GrantQuerySet,
-    GrantState,
     InviterPlaces,
     Refusal,
     Reservation,
-    ReservationState,
     RootPlaces,
-    Source,
 )
-from rollout.models.plans import (
-    ActivateOn,
-    Wave,
-    WaveState,
-    Window,
-    WindowState,
-)
+from rollout.models.plans import Wave, Window
+from rollout.rules.decision.grant import GrantState, Source
+from rollout.rules.definition.area import AreaState
+from rollout.rules.definition.feature import Access, FeatureKind, Switch, WaveState
+from rollout.rules.spread.window import ActivateOn, ReservationState, WindowState
 
 __all__ = [
     "Access",

@@ -10,14 +10,9 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from rollout.rules.definition.area import KEY_PATTERN
+from rollout.models import labels
+from rollout.rules.definition.area import KEY_PATTERN, AreaState
 from rollout.rules.definition.bucket import MILLION
-
-
-class AreaState(models.TextChoices):
-    RAMP = "ramp", "Taking people in"
-    HOLD = "hold", "Held: load is too high"
-    UNKNOWN = "unknown", "Held: the load is not known"
 
 
 class Area(models.Model):
@@ -33,7 +28,7 @@ class Area(models.Model):
     activations_per_minute = models.PositiveIntegerField(default=1000)
     tick_seconds = models.FloatField(default=15)
     stale_seconds = models.FloatField(default=45)
-    state = models.CharField(max_length=8, choices=AreaState.choices, default=AreaState.UNKNOWN, editable=False)
+    state = models.CharField(max_length=8, choices=labels.AREA_STATE, default=AreaState.UNKNOWN.value, editable=False)
     reason = models.TextField(blank=True, default="No measurement has arrived yet.", editable=False)
     next_tick_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -85,8 +80,8 @@ class CapacityDecision(models.Model):
     id = models.BigAutoField(primary_key=True)
     area = models.ForeignKey(Area, on_delete=models.CASCADE, related_name="decisions")
     at = models.DateTimeField()
-    state = models.CharField(max_length=8, choices=AreaState.choices)
-    previous_state = models.CharField(max_length=8, choices=AreaState.choices)
+    state = models.CharField(max_length=8, choices=labels.AREA_STATE)
+    previous_state = models.CharField(max_length=8, choices=labels.AREA_STATE)
     reason = models.TextField()
     would_change = models.TextField(help_text="What would change the state")
     minted = models.PositiveIntegerField()

@@ -7,28 +7,10 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 
+from rollout.models import labels
 from rollout.rules.bulk.headcount import Headcount as HeadcountValue
+from rollout.rules.definition.feature import Access, FeatureKind, Switch
 from rollout.rules.definition.reading import KEY_PATTERN, KEY_WORDS
-
-
-class Switch(models.TextChoices):
-    OFF = "off", "Off: no new calls, running ones finish"
-    ON = "on", "On"
-    KILLED = "killed", "Killed: stopped for everybody"
-
-
-class Access(models.TextChoices):
-    GRANTED = "granted", "Granted: holders of a live grant"
-    RULES = "rules", "Rules: the rules decide"
-    EVERYONE = "everyone", "Everyone: launched"
-
-
-class FeatureKind(models.TextChoices):
-    BOOLEAN = "boolean"
-    STRING = "string"
-    INTEGER = "integer"
-    FLOAT = "float"
-    OBJECT = "object"
 
 
 class Feature(models.Model):
@@ -39,18 +21,18 @@ class Feature(models.Model):
     description = models.TextField(blank=True, default="")
     owner = models.CharField(max_length=100, blank=True, default="")
     tags = ArrayField(models.CharField(max_length=32), default=list, blank=True)
-    kind = models.CharField(max_length=8, choices=FeatureKind.choices, default=FeatureKind.BOOLEAN)
+    kind = models.CharField(max_length=8, choices=labels.FEATURE_KIND, default=FeatureKind.BOOLEAN.value)
     salt = models.CharField(max_length=32, editable=False)
-    switch = models.CharField(max_length=8, choices=Switch.choices, default=Switch.OFF)
+    switch = models.CharField(max_length=8, choices=labels.SWITCH, default=Switch.OFF.value)
     killed_from = models.CharField(
         max_length=8,
-        choices=Switch.choices,
+        choices=labels.SWITCH,
         blank=True,
         default="",
         editable=False,
         help_text="What un-killing restores",
     )
-    access = models.CharField(max_length=8, choices=Access.choices, default=Access.GRANTED)
+    access = models.CharField(max_length=8, choices=labels.ACCESS, default=Access.GRANTED.value)
     requirements = models.JSONField(default=dict, blank=True)
     prerequisites = ArrayField(models.CharField(max_length=64), default=list, blank=True)
     rules = models.JSONField(default=list, blank=True)

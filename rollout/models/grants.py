@@ -7,34 +7,22 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from controlplane.accounts.models import Subscriber
+from rollout.models import labels
 from rollout.models.areas import Area
 from rollout.models.features import Feature
 from rollout.models.plans import Wave, Window
-
-
-class Source(models.TextChoices):
-    SEED = "seed"
-    WAVE = "wave"
-    INVITE = "invite"
-    LAUNCH = "launch"
-    OPERATOR = "operator"
-
-
-class GrantState(models.TextChoices):
-    ACTIVE = "active"
-    FROZEN = "frozen"
-    REVOKED = "revoked"
-    TOMBSTONE = "tombstone"
+from rollout.rules.decision.grant import LIVE, GrantState, Source
+from rollout.rules.spread.window import ReservationState
 
 
 class GrantQuerySet(models.QuerySet["Grant"]):
     def live(self) -> GrantQuerySet:
         """Grants that give the feature: a frozen inviter keeps it and only can't invite."""
-        return self.filter(state__in=[GrantState.ACTIVE, GrantState.FROZEN])
+        return self.filter(state__in=LIVE)
 
     def settled(self) -> GrantQuerySet:
         """Grants after which a wave leaves the person alone: live ones, and those that an operator took away."""
-        return self.filter(state__in=[GrantState.ACTIVE, GrantState.FROZEN, GrantState.REVOKED])
+        return self.filter(state__in=[*LIVE, GrantState.REVOKED])
 
 
 class Grant(models.Model):
@@ -43,7 +31,7 @@ class Grant(models.Model):
     id = models.BigAutoField(primary_key=True)
     feature = models.ForeignKey(Feature, on_delete=models.PROTECT, related_name="grants")
     subscriber = models.ForeignKey(Subscriber, null=True, on_delete=models.SET_NULL, related_name="grants")
-    source = models.CharField(max_length=8, choices=Source.choices)
+    source = models.CharField(max_length=8, choices=labels.SOURCE)
     wave = models.ForeignKey(Wave, null=True, on_delete=models.PROTECT, related_name="grants")
     window = models.ForeignKey(Window, null=True, on_delete=models.PROTECT, related_name="grants")
     parent = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="children")
@@ -51,7 +39,9 @@ class Grant(models.Model):
     depth = models.PositiveIntegerField(default=0, db_default=0)
     call = models.UUIDField(null=True)
     area = models.ForeignKey(Area, null=True, on_delete=models.PROTECT, related_name="+")
-    state = models.CharField(max_length=10, choices=GrantState.choices, default="active", db_default="active")
+    state = models.CharField(
+        max_length=10, choices=labels.GRANT_STATE, default=GrantState.ACTIVE.value, db_default=GrantState.ACTIVE.value
+    )
     granted_at = models.DateTimeField(db_default=Now())
     granted_by = models.CharField(max_length=150, blank=True, default="", db_default="")
 
@@ -62,14 +52,15 @@ class Grant(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["feature", "subscriber"],
-                condition=Q(state__in=["active", "frozen"]),
+                condition=Q(state__in=[state.value for state in LIVE]),
                 name="one_live_grant_per_person",
             ),
             models.UniqueConstraint(
                 fields=["feature", "call"], condition=Q(call__isnull=False), name="one_grant_per_call"
             ),
             models.CheckConstraint(
-                condition=~Q(source="invite") | Q(parent__isnull=False, window__isnull=False, call__isnull=False),
+                condition=~Q(source=Source.INVITE.value)
+                | Q(parent__isnull=False, window__isnull=False, call__isnull=False),
                 name="invite_grant_knows_its_origin",
             ),
         ]
@@ -121,14 +112,6 @@ class RootPlaces(models.Model):
         return f"{self.root_id} used {self.used} of {self.allowed}"
 
 
-class ReservationState(models.TextChoices):
-    PENDING = "pending"
-    COMPLETED = "completed"
-    RELEASED = "released"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled", "Cancelled by closing the window"
-
-
 class Reservation(models.Model):
     """A place held while a call rings. It becomes a grant inside the accept, or is given back."""
 
@@ -141,7 +124,7 @@ class Reservation(models.Model):
     callee = models.ForeignKey(Subscriber, on_delete=models.CASCADE, related_name="+")
     depth = models.PositiveIntegerField()
     area = models.ForeignKey(Area, null=True, on_delete=models.PROTECT, related_name="+")
-    state = models.CharField(max_length=10, choices=ReservationState.choices)
+    state = models.CharField(max_length=10, choices=labels.RESERVATION_STATE)
     why = models.CharField(max_length=64, blank=True, default="", db_default="")
     grant = models.OneToOneField(Grant, null=True, on_delete=models.PROTECT, related_name="reservation")
     places_returned = models.BooleanField(default=False, db_default=False)
@@ -153,10 +136,13 @@ class Reservation(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["feature", "call"], name="one_reservation_per_call"),
             models.UniqueConstraint(
-                fields=["feature", "callee"], condition=Q(state="pending"), name="one_pending_reservation_per_callee"
+                fields=["feature", "callee"],
+                condition=Q(state=ReservationState.PENDING.value),
+                name="one_pending_reservation_per_callee",
             ),
             models.CheckConstraint(
-                condition=Q(state="completed", grant__isnull=False) | (~Q(state="completed") & Q(grant__isnull=True)),
+                condition=Q(state=ReservationState.COMPLETED.value, grant__isnull=False)
+                | (~Q(state=ReservationState.COMPLETED.value) & Q(grant__isnull=True)),
                 name="completed_reservation_has_its_grant",
             ),
         ]

@@ -6,16 +6,12 @@ from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import F, Q
 
+from rollout.models import labels
 from rollout.models.areas import Area
 from rollout.models.features import Feature
 from rollout.rules.definition.bucket import MILLION
-
-
-class WaveState(models.TextChoices):
-    DRAFT = "draft"
-    OPEN = "open"
-    HELD = "held"
-    DONE = "done"
+from rollout.rules.definition.feature import WaveState
+from rollout.rules.spread.window import ActivateOn, WindowState
 
 
 class Wave(models.Model):
@@ -26,7 +22,7 @@ class Wave(models.Model):
     name = models.CharField(max_length=100)
     any_of = models.JSONField(default=list, blank=True, help_text="Clauses; an empty list means everybody")
     share_ppm = models.PositiveIntegerField(default=MILLION, validators=[MaxValueValidator(MILLION)])
-    state = models.CharField(max_length=8, choices=WaveState.choices, default=WaveState.DRAFT, editable=False)
+    state = models.CharField(max_length=8, choices=labels.WAVE_STATE, default=WaveState.DRAFT.value, editable=False)
     held_by = models.CharField(
         max_length=200, blank=True, default="", editable=False, help_text="Who holds it, and why"
     )
@@ -48,17 +44,6 @@ class Wave(models.Model):
         return f"{self.name} of {self.feature_id}"
 
 
-class WindowState(models.TextChoices):
-    SCHEDULED = "scheduled"
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-class ActivateOn(models.TextChoices):
-    ANSWERED = "answered", "The call is answered"
-    OFFERED = "offered", "The call is offered"
-
-
 class Window(models.Model):
     """A time in which those who have the feature can bring in others by calling them.
 
@@ -70,8 +55,10 @@ class Window(models.Model):
     question = models.TextField(blank=True, default="", help_text="What this window is to teach us")
     test = models.BooleanField(default=False)
     areas = models.ManyToManyField(Area, blank=True, help_text="None chosen means everywhere")
-    state = models.CharField(max_length=10, choices=WindowState.choices, default=WindowState.SCHEDULED, editable=False)
-    activate_on = models.CharField(max_length=10, choices=ActivateOn.choices, default=ActivateOn.ANSWERED)
+    state = models.CharField(
+        max_length=10, choices=labels.WINDOW_STATE, default=WindowState.SCHEDULED.value, editable=False
+    )
+    activate_on = models.CharField(max_length=10, choices=labels.ACTIVATE_ON, default=ActivateOn.ANSWERED.value)
     quota = models.PositiveIntegerField(default=5, help_text="People that each inviter may bring in")
     depth_limit = models.PositiveIntegerField(
         null=True, blank=True, help_text="How far from the first inviter the feature may travel; empty means any"
@@ -91,10 +78,11 @@ class Window(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(places__gte=F("used") + F("pending")), name="window_within_its_places"),
             models.CheckConstraint(
-                condition=Q(state="closed", pending=0) | ~Q(state="closed"), name="closed_window_holds_nothing"
+                condition=Q(state=WindowState.CLOSED.value, pending=0) | ~Q(state=WindowState.CLOSED.value),
+                name="closed_window_holds_nothing",
             ),
         ]
-        indexes = [models.Index(fields=["feature"], name="window_open", condition=Q(state="open"))]
+        indexes = [models.Index(fields=["feature"], name="window_open", condition=Q(state=WindowState.OPEN.value))]
 
     def __str__(self) -> str:
         return self.name

@@ -27,6 +27,7 @@ from rollout.models import (
 )
 from rollout.questions.headcounts import headcounts
 from rollout.rules.bulk.headcount import Headcount
+from rollout.rules.definition.area import AreaState
 from rollout.rules.definition.feature import Access, Switch, WaveState
 from rollout.rules.spread.standing import (
     AreaFacts,
@@ -130,7 +131,7 @@ def _area_row(
     fresh = sample is not None and (now - sample.sampled_at).total_seconds() <= area.stale_seconds
     facts = AreaFacts(
         name=area.name or area.key,
-        state=area.state,
+        state=AreaState(area.state),
         reason=area.reason,
         would_change=decision.would_change if decision else "",
         tick_seconds=area.tick_seconds,
@@ -238,7 +239,7 @@ def _feature_row(feature: Feature, counted: _Counted, now: datetime, running_cal
         running_calls=running_calls,
         waves=tuple(wave_facts(wave) for wave in waves),
         windows=tuple(window_facts(window) for window in windows),
-        held_areas=tuple(area.name for area in counted.areas if area.state != "ramp"),
+        held_areas=tuple(area.name for area in counted.areas if area.state != AreaState.RAMP),
         areas=len(counted.areas),
     )
     return FeatureRow(

@@ -20,7 +20,8 @@ from rollout.actions.areas import change_area, create_area
 from rollout.actions.capacity import claim, tick_area
 from rollout.errors import AreaExists
 from rollout.models import Allowance, Area, CapacityDecision, Measurement, Ruleset
-from rollout.rules.capacity.controller import State, Tick
+from rollout.rules.capacity.controller import Tick
+from rollout.rules.definition.area import AreaState
 from tests.rollout import cast
 from tests.rollout.cast import OPERATOR
 
@@ -66,7 +67,7 @@ def test_tick__with_a_fresh_report__measures_mints_and_writes_why(store: redis.R
     told = tick(de)
 
     assert told is not None
-    assert (told.state, told.minted) == (State.RAMP, 250)
+    assert (told.state, told.minted) == (AreaState.RAMP, 250)
     measured = Measurement.objects.get()
     assert (measured.concurrent_calls, measured.attempts) == (4, 12)
     assert measured.edges["edge-1"]["concurrent"] == 4
@@ -90,17 +91,17 @@ def test_tick__at_85_per_cent__holds_voids_and_resumes_below_64(store: redis.Red
     held = next_tick(de)
 
     assert held is not None
-    assert held.state is State.HOLD
+    assert held.state is AreaState.HOLD
     assert allowance().remaining == 0
     assert held.reason == "DE is held – 17 of 20 calls, 85 %; admission resumes below 64 %."
     report(store, 13)
     between = next_tick(de)
     assert between is not None
-    assert between.state is State.HOLD
+    assert between.state is AreaState.HOLD
     report(store, 12)
     resumed = next_tick(de)
     assert resumed is not None
-    assert resumed.state is State.RAMP
+    assert resumed.state is AreaState.RAMP
     assert allowance().remaining == 250
     states = CapacityDecision.objects.order_by("id").values_list("state", flat=True)
     assert list(states) == ["ramp", "hold", "hold", "ramp"]
@@ -114,7 +115,7 @@ def test_tick__with_no_report_at_all__is_unknown_and_never_zero(store: redis.Red
     told = tick(de)
 
     assert told is not None
-    assert told.state is State.UNKNOWN
+    assert told.state is AreaState.UNKNOWN
     assert "no edge has reported yet" in told.reason
     assert not Measurement.objects.exists()
     assert allowance().remaining == 0
@@ -127,7 +128,7 @@ def test_allowance__after_the_edges_fell_silent__ends_by_itself_45_seconds_later
     told = tick(de)
 
     assert told is not None
-    assert told.state is State.RAMP
+    assert told.state is AreaState.RAMP
     assert allowance().remaining == 250
     assert allowance().valid_until - timezone.now() <= timedelta(seconds=5)
 
@@ -174,12 +175,12 @@ def test_tick__when_edges_fall_silent__believes_the_last_report_for_45_seconds(s
 
     still = next_tick(de)
     assert still is not None
-    assert still.state is State.RAMP
+    assert still.state is AreaState.RAMP
     Measurement.objects.update(sampled_at=timezone.now() - timedelta(seconds=46))
     blind = next_tick(de)
 
     assert blind is not None
-    assert blind.state is State.UNKNOWN
+    assert blind.state is AreaState.UNKNOWN
     assert blind.reason.startswith("capacity_unknown: DE is held – no edge has reported for 46 s")
     assert allowance().remaining == 0
 
@@ -191,7 +192,7 @@ def test_tick__with_only_stale_reports__writes_no_measurement(store: redis.Redis
     told = tick(de)
 
     assert told is not None
-    assert told.state is State.UNKNOWN
+    assert told.state is AreaState.UNKNOWN
     assert not Measurement.objects.exists()
 
 
@@ -202,7 +203,7 @@ def test_tick__with_redis_away__is_unknown_and_says_why() -> None:
         told = tick(de)
 
     assert told is not None
-    assert told.state is State.UNKNOWN
+    assert told.state is AreaState.UNKNOWN
     assert "the store of the edges' reports can't be reached" in told.reason
 
 
@@ -426,7 +427,7 @@ def test_change_area__by_an_operator__is_judged_at_the_next_second(store: redis.
 
     told = tick(de)
     assert told is not None
-    assert told.state is State.HOLD
+    assert told.state is AreaState.HOLD
     entry = AuditEntry.objects.get(verb="area.changed")
     assert (entry.detail, entry.reason) == ({"capacity_calls": [20, 15]}, "a relay is down")
     with pytest.raises(BadInput):

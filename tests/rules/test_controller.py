@@ -7,16 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.rules.capacity.controller import (
-    AreaConfig,
-    EdgeReport,
-    Sample,
-    State,
-    calls_below,
-    combine,
-    decide,
-    portion,
-)
+from rollout.rules.capacity.controller import AreaConfig, EdgeReport, Sample, calls_below, combine, decide, portion
+from rollout.rules.definition.area import AreaState
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 DE = AreaConfig("DE", 20, 800_000, 640_000, 1000, 15, 45)
@@ -29,58 +21,58 @@ def sample(concurrent: int, *, age: float = 1) -> Sample:
 @pytest.mark.parametrize(
     ("before", "concurrent", "after"),
     [
-        (State.RAMP, 0, State.RAMP),
-        (State.RAMP, 15, State.RAMP),
-        (State.RAMP, 16, State.RAMP),  # 80 % is not above 80 %
-        (State.RAMP, 17, State.HOLD),
-        (State.RAMP, 500, State.HOLD),  # a load above the capacity is believed
-        (State.HOLD, 16, State.HOLD),
-        (State.HOLD, 13, State.HOLD),
-        (State.HOLD, 12, State.RAMP),
-        (State.UNKNOWN, 0, State.RAMP),
-        (State.UNKNOWN, 12, State.RAMP),
-        (State.UNKNOWN, 13, State.HOLD),  # it may have been held before, and nobody saw
-        (State.UNKNOWN, 17, State.HOLD),
+        (AreaState.RAMP, 0, AreaState.RAMP),
+        (AreaState.RAMP, 15, AreaState.RAMP),
+        (AreaState.RAMP, 16, AreaState.RAMP),  # 80 % is not above 80 %
+        (AreaState.RAMP, 17, AreaState.HOLD),
+        (AreaState.RAMP, 500, AreaState.HOLD),  # a load above the capacity is believed
+        (AreaState.HOLD, 16, AreaState.HOLD),
+        (AreaState.HOLD, 13, AreaState.HOLD),
+        (AreaState.HOLD, 12, AreaState.RAMP),
+        (AreaState.UNKNOWN, 0, AreaState.RAMP),
+        (AreaState.UNKNOWN, 12, AreaState.RAMP),
+        (AreaState.UNKNOWN, 13, AreaState.HOLD),  # it may have been held before, and nobody saw
+        (AreaState.UNKNOWN, 17, AreaState.HOLD),
     ],
 )
 def test_controller__with_a_fresh_sample__holds_between_the_two_marks(
-    before: State, concurrent: int, after: State
+    before: AreaState, concurrent: int, after: AreaState
 ) -> None:
     assert decide(before, sample(concurrent), DE, NOW).state is after
 
 
-@pytest.mark.parametrize("before", list(State))
+@pytest.mark.parametrize("before", list(AreaState))
 @pytest.mark.parametrize(
     "seen",
     [None, sample(0, age=45.1), sample(0, age=3600), sample(0, age=-31)],
     ids=["no sample ever", "just stale", "an hour old", "from the future"],
 )
-def test_controller__blind__takes_nobody_in_and_never_reads_zero(before: State, seen: Sample | None) -> None:
+def test_controller__blind__takes_nobody_in_and_never_reads_zero(before: AreaState, seen: Sample | None) -> None:
     tick = decide(before, seen, DE, NOW)
 
-    assert (tick.state, tick.minted, tick.valid_until) == (State.UNKNOWN, 0, NOW)
+    assert (tick.state, tick.minted, tick.valid_until) == (AreaState.UNKNOWN, 0, NOW)
     assert tick.reason.startswith("capacity_unknown: DE is held")
 
 
 def test_controller__at_the_edge_of_staleness__still_believes() -> None:
-    assert decide(State.RAMP, sample(3, age=45), DE, NOW).state is State.RAMP
+    assert decide(AreaState.RAMP, sample(3, age=45), DE, NOW).state is AreaState.RAMP
 
 
 def test_controller__blind__says_since_when_or_why() -> None:
-    assert "no edge has reported for 60 s" in decide(State.RAMP, sample(0, age=60), DE, NOW).reason
-    assert "no edge has reported yet" in decide(State.RAMP, None, DE, NOW).reason
-    assert "can't be reached" in decide(State.RAMP, None, DE, NOW, "the store can't be reached").reason
+    assert "no edge has reported for 60 s" in decide(AreaState.RAMP, sample(0, age=60), DE, NOW).reason
+    assert "no edge has reported yet" in decide(AreaState.RAMP, None, DE, NOW).reason
+    assert "can't be reached" in decide(AreaState.RAMP, None, DE, NOW, "the store can't be reached").reason
 
 
 def test_controller__holding__says_the_numbers_and_what_would_change_it() -> None:
-    tick = decide(State.RAMP, sample(17), DE, NOW)
+    tick = decide(AreaState.RAMP, sample(17), DE, NOW)
 
     assert tick.reason == "DE is held – 17 of 20 calls, 85 %; admission resumes below 64 %."
     assert tick.would_change == "Fewer calls: at most 12 at once."
 
 
 def test_controller__ramping__mints_a_portion_that_two_ticks_outlive() -> None:
-    tick = decide(State.HOLD, sample(12), DE, NOW)
+    tick = decide(AreaState.HOLD, sample(12), DE, NOW)
 
     assert (tick.minted, tick.valid_until) == (250, NOW + timedelta(seconds=30))
 
@@ -95,18 +87,18 @@ def test_portion__of_a_tick__keeps_to_the_rate_but_lets_one_in(rate: int, tick: 
 def test_allowance__with_long_ticks__doesn_t_outlive_staleness() -> None:
     slow = AreaConfig("DE", 20, 800_000, 640_000, 1000, 40, 45)
 
-    assert decide(State.RAMP, sample(0, age=0), slow, NOW).valid_until == NOW + timedelta(seconds=45)
+    assert decide(AreaState.RAMP, sample(0, age=0), slow, NOW).valid_until == NOW + timedelta(seconds=45)
 
 
 @pytest.mark.parametrize(("age", "valid"), [(0, 30), (2, 30), (15, 30), (16, 29), (40, 5), (44.5, 0.5), (-30, 30)])
 def test_allowance__minted_from_an_old_sample__ends_when_the_sample_does(age: float, valid: float) -> None:
-    tick = decide(State.RAMP, sample(0, age=age), DE, NOW)
+    tick = decide(AreaState.RAMP, sample(0, age=age), DE, NOW)
 
-    assert (tick.state, tick.valid_until) == (State.RAMP, NOW + timedelta(seconds=valid))
+    assert (tick.state, tick.valid_until) == (AreaState.RAMP, NOW + timedelta(seconds=valid))
 
 
 @given(
-    before=st.sampled_from(State),
+    before=st.sampled_from(AreaState),
     concurrent=st.integers(0, 10**6),
     capacity=st.integers(1, 10**6),
     resume=st.integers(0, 999_998),
@@ -114,16 +106,16 @@ def test_allowance__minted_from_an_old_sample__ends_when_the_sample_does(age: fl
     age=st.floats(-100, 1000),
 )
 def test_controller__whatever_it_sees__mints_only_when_it_ramps(
-    before: State, concurrent: int, capacity: int, resume: int, over: int, age: float
+    before: AreaState, concurrent: int, capacity: int, resume: int, over: int, age: float
 ) -> None:
     config = AreaConfig("DE", capacity, min(10**6, resume + over), resume, 1000, 15, 45)
 
     tick = decide(before, sample(concurrent, age=age), config, NOW)
 
-    assert (tick.minted > 0) == (tick.state is State.RAMP)
+    assert (tick.minted > 0) == (tick.state is AreaState.RAMP)
     assert tick.reason
     assert tick.would_change
-    if tick.state is State.RAMP:
+    if tick.state is AreaState.RAMP:
         assert concurrent * 10**6 <= config.hold_above_ppm * capacity
         assert -30 <= age <= 45
 

@@ -8,6 +8,7 @@ from itertools import product
 
 import pytest
 
+from rollout.rules.definition.area import AreaState
 from rollout.rules.definition.feature import Access, Switch, WaveState
 from rollout.rules.spread.standing import (
     AreaFacts,
@@ -257,7 +258,7 @@ def test_wave_standing__where_grants_are_ignored__never_says_that_people_have_it
 
 AREA = AreaFacts(
     name="DE",
-    state="ramp",
+    state=AreaState.RAMP,
     reason="Load is at 40 % of 20 calls.",
     would_change="Holds above 80 %.",
     tick_seconds=15,
@@ -269,8 +270,8 @@ AREA = AreaFacts(
     ("change", "tone", "verdict", "needs"),
     [
         ({}, Tone.MOVING, "Load is at 40 %", False),
-        ({"state": "hold", "reason": "Held at 85 %."}, Tone.HELD, "Held at 85 %.", False),
-        ({"state": "unknown", "reason": "No fresh sample."}, Tone.HELD, "No fresh sample.", True),
+        ({"state": AreaState.HOLD, "reason": "Held at 85 %."}, Tone.HELD, "Held at 85 %.", False),
+        ({"state": AreaState.UNKNOWN, "reason": "No fresh sample."}, Tone.HELD, "No fresh sample.", True),
         ({"decided_at": None}, Tone.WAITING, "No measurement has arrived yet", False),
         ({"decided_at": NOW - timedelta(seconds=54)}, Tone.MOVING, "Load", False),
         ({"decided_at": NOW - timedelta(seconds=56)}, Tone.HELD, "Nobody has measured DE for 56 s", True),

@@ -11,8 +11,9 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from controlplane.accounts.models import Block, Subscriber, SubscriberKind
+from controlplane.accounts.models import Block, Subscriber
 from controlplane.accounts.rules.phone import parse_phone
+from controlplane.accounts.rules.traits import SubscriberKind
 from controlplane.audit.record import Actor, record
 from controlplane.base.refusal import BadInput, Refusal
 

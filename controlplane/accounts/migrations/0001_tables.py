@@ -126,7 +126,7 @@ class Migration(migrations.Migration):
                     "network_class",
                     models.CharField(
                         blank=True,
-                        choices=[("2g", "G2"), ("3g", "G3"), ("4g", "G4"), ("5g", "G5"), ("wifi", "Wifi")],
+                        choices=[("2g", "2g"), ("3g", "3g"), ("4g", "4g"), ("5g", "5g"), ("wifi", "Wifi")],
                         default="",
                         max_length=4,
                     ),

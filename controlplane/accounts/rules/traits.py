@@ -5,7 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
+
+
+class SubscriberKind(StrEnum):
+    PERSON = "person"
+    BUSINESS = "business"
+
+
+class Platform(StrEnum):
+    ANDROID = "android"
+    IOS = "ios"
+    WINDOWS = "windows"
+    BLACKBERRY = "blackberry"
+    WEB = "web"
+    OTHER = "other"
+
+
+class DeviceClass(StrEnum):
+    """How capable a phone is: what it can bear, not what it costs."""
+
+    LOW = "low"
+    MID = "mid"
+    HIGH = "high"
+
+
+class NetworkClass(StrEnum):
+    G2 = "2g"
+    G3 = "3g"
+    G4 = "4g"
+    G5 = "5g"
+    WIFI = "wifi"
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Command(BaseCommand):
             verb = verbs.add_parser(name, help=words)
             verb.add_argument("key")
             if name == "access":
-                verb.add_argument("access", choices=Access.values)
+                verb.add_argument("access", choices=list(Access))
             if name == "kill":
                 verb.add_argument("--end-calls", action="store_true", help="running calls end too")
             verb.add_argument("--reason", default="", help="stands in the audit")

@@ -18,6 +18,7 @@ from rollout.rules.bulk.masks import Flags, Mask, Masks
 from rollout.rules.bulk.table import Judge, Table, read_table, source_of
 from rollout.rules.decision.compiling import GRANTED, TO_COME, UNMET, given, outcomes_of, refused, turn
 from rollout.rules.decision.decision import Cause, Compiled, Decision, Reason
+from rollout.rules.decision.grant import Source
 from rollout.rules.definition.audience import traits_in
 from rollout.rules.definition.bucket import MILLION, least_hash_beyond
 from rollout.rules.definition.feature import Access, Feature, Rule, Switch
@@ -252,7 +253,7 @@ class _Plan:
 
         def judge(value: Any) -> int:
             source = source_of(value)
-            return places.get(source, places["operator"]) if source else OPEN
+            return places.get(source, places[Source.OPERATOR]) if source else OPEN
 
         held = self._table.grant(feature.key).judged(judge)
 

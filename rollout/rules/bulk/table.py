@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rollout.rules.bulk.murmur import NoUnits, TextUnits, Units, UuidUnits
 from rollout.rules.decision.decision import GrantFact, Party
+from rollout.rules.decision.grant import Source
 from rollout.rules.definition.reading import Invalid, under
 
 GRANT = "grant:"
@@ -151,7 +152,7 @@ class Table:
 def source_of(value: Any) -> str:
     """A grant's source from its column; empty for no grant. A bare flag doesn't say: it counts as an operator's."""
     if value is True:
-        return "operator"
+        return Source.OPERATOR.value
     return value if isinstance(value, str) else ""
 
 

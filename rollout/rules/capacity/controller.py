@@ -9,17 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, assert_never
+
+from rollout.rules.definition.area import AreaState
 
 MILLION = 1_000_000
 SKEW = timedelta(seconds=30)  # how far an edge's clock may run ahead before its report is not believed
-
-
-class State(StrEnum):
-    RAMP = "ramp"
-    HOLD = "hold"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +43,7 @@ class Sample:
 class Tick:
     """What one tick decided. `minted` people may come in until `valid_until`; nobody when it is 0."""
 
-    state: State
+    state: AreaState
     reason: str
     would_change: str
     minted: int
@@ -69,7 +64,7 @@ def calls_below(config: AreaConfig, ppm: int) -> int:
     return max(0, (ppm * config.capacity - 1) // MILLION)
 
 
-def decide(state: State, sample: Sample | None, config: AreaConfig, now: datetime, trouble: str = "") -> Tick:
+def decide(state: AreaState, sample: Sample | None, config: AreaConfig, now: datetime, trouble: str = "") -> Tick:
     """Hold above `hold_above_ppm` until below `resume_below_ppm`; without a fresh sample the load is unknown.
 
     What is minted expires with the freshness of the sample at the latest: 45 s without a report let nobody in, whether
@@ -84,16 +79,16 @@ def decide(state: State, sample: Sample | None, config: AreaConfig, now: datetim
     resume, hold = percent(config.resume_below_ppm), percent(config.hold_above_ppm)
     over = sample.concurrent * MILLION > config.hold_above_ppm * config.capacity
     below = sample.concurrent * MILLION < config.resume_below_ppm * config.capacity
-    if over or (state is not State.RAMP and not below):
+    if over or (state is not AreaState.RAMP and not below):
         return Tick(
-            State.HOLD,
+            AreaState.HOLD,
             f"{config.name} is held – {seen}; admission resumes below {resume}.",
             f"Fewer calls: at most {calls_below(config, config.resume_below_ppm):,} at once.",
             0,
             now,
         )
     return Tick(
-        State.RAMP,
+        AreaState.RAMP,
         f"{config.name} takes people in – {seen}.",
         f"A load above {hold} holds; no report of an edge for {seconds_words(config.stale_seconds)} holds as well.",
         portion(config),
@@ -125,7 +120,7 @@ def _unknown(sample: Sample | None, config: AreaConfig, now: datetime, trouble: 
     else:
         why = f"no edge has reported for {seconds_words(round((now - sample.at).total_seconds()))}"
     return Tick(
-        State.UNKNOWN,
+        AreaState.UNKNOWN,
         f"capacity_unknown: {config.name} is held – {why}, so its load is not known, and nobody is taken in.",
         f"A report of an edge, not older than {seconds_words(config.stale_seconds)}.",
         0,
@@ -196,14 +191,14 @@ def combine(
     )
 
 
-def headline(state: State) -> str:
+def headline(state: AreaState) -> str:
     """One word or two for a state, as it stands in the audit."""
     match state:
-        case State.RAMP:
+        case AreaState.RAMP:
             return "area.resumed"
-        case State.HOLD:
+        case AreaState.HOLD:
             return "area.held"
-        case State.UNKNOWN:
+        case AreaState.UNKNOWN:
             return "area.capacity_unknown"
         case _:
             assert_never(state)

@@ -9,6 +9,7 @@ from typing import Any
 
 from rollout.rules.decision.decision import NOTHING, Attempt, Cause, Compiled, Decide, Decision, Party, Reason, Seen
 from rollout.rules.decision.generating import Row, write
+from rollout.rules.decision.grant import Source
 from rollout.rules.definition.audience import AnyOf, compile_any_of, explain_any_of
 from rollout.rules.definition.bucket import MILLION, bucket
 from rollout.rules.definition.clause import Test
@@ -19,13 +20,7 @@ from rollout.rules.definition.requirements import Unmet, unmet
 MOST_NEEDS = 32
 MOST_SHAPES = 150  # half a millisecond each to compile
 TO_COME = frozenset({WaveState.DRAFT, WaveState.OPEN, WaveState.HELD})
-GRANTED = {
-    "wave": Cause.GRANTED_BY_WAVE,
-    "invite": Cause.GRANTED_BY_INVITE,
-    "operator": Cause.GRANTED_BY_OPERATOR,
-    "seed": Cause.GRANTED_BY_SEED,
-    "launch": Cause.GRANTED_BY_LAUNCH,
-}
+GRANTED = {source.value: Cause(f"granted_by_{source}") for source in Source}
 UNMET = {
     Unmet.UPDATE_REQUIRED: Cause.UPDATE_REQUIRED,
     Unmet.OS_UPDATE_REQUIRED: Cause.OS_UPDATE_REQUIRED,
@@ -257,7 +252,7 @@ def _by_grant(feature: Feature, bench: Workbench) -> tuple[Attempt, Seen]:
     def attempt(party: Party, now: datetime) -> Decision | None:
         grant = party.grants.get(key)
         if grant is not None:
-            return held.get(grant.source) or held["operator"]
+            return held.get(grant.source) or held[Source.OPERATOR]
         if coming and party.subscriber:
             position = bucket(salt, party.subscriber)
             for wave, test in coming:

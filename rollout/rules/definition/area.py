@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 KEY_PATTERN = r"\A(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}\Z"  # clients take "." and ".." out of addresses
+
+
+class AreaState(StrEnum):
+    """Whether an area takes people in. Unknown counts as a hold."""
+
+    RAMP = "ramp"
+    HOLD = "hold"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

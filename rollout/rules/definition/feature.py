@@ -21,7 +21,7 @@ LONGEST_VALUE_TEXT = 4_096
 LARGEST_OBJECT = 200  # members and entries, in all, of one object variant
 
 
-class Kind(StrEnum):
+class FeatureKind(StrEnum):
     BOOLEAN = "boolean"
     STRING = "string"
     INTEGER = "integer"
@@ -73,7 +73,7 @@ class Feature:
     """`default` is the variant of those who have it, `off` that of those who haven't (docs/decisions/0006)."""
 
     key: str
-    kind: Kind
+    kind: FeatureKind
     salt: str
     switch: Switch
     access: Access
@@ -107,7 +107,7 @@ _KNOWN = _NEEDED | {
 def parse_feature(raw: Any, path: str, *, strict: bool = True) -> Feature:
     """Raises `Invalid` with the path of the first fault."""
     raw = reading.mapping(raw, path, known=_KNOWN, needed=_NEEDED, strict=strict)
-    kind = Kind(reading.choice(raw["kind"], under(path, "kind"), list(Kind)))
+    kind = FeatureKind(reading.choice(raw["kind"], under(path, "kind"), list(FeatureKind)))
     variants = parse_variants(raw.get("variants", {}), under(path, "variants"), kind)
     default = _variant(raw.get("default", "on"), under(path, "default"), variants)
     key = reading.key_text(raw["key"], under(path, "key"))
@@ -141,28 +141,28 @@ def parse_feature(raw: Any, path: str, *, strict: bool = True) -> Feature:
     )
 
 
-def parse_variants(raw: Any, path: str, kind: Kind) -> dict[str, Any]:
+def parse_variants(raw: Any, path: str, kind: FeatureKind) -> dict[str, Any]:
     """Variants by name, of the feature's kind. A boolean feature without any has `on` and `off`."""
     found = reading.named(raw, path, most=MOST_VARIANTS)
-    if not found and kind is Kind.BOOLEAN:
+    if not found and kind is FeatureKind.BOOLEAN:
         return {"on": True, "off": False}
     return {name: _value(value, under(path, name), kind) for name, value in found.items()}
 
 
-def _value(raw: Any, path: str, kind: Kind) -> Any:
+def _value(raw: Any, path: str, kind: FeatureKind) -> Any:
     match kind:
-        case Kind.BOOLEAN:
+        case FeatureKind.BOOLEAN:
             return reading.flag(raw, path)
-        case Kind.STRING:
+        case FeatureKind.STRING:
             return reading.text(raw, path, most=LONGEST_VALUE_TEXT)
-        case Kind.INTEGER:
+        case FeatureKind.INTEGER:
             return reading.integer(raw, path, least=-(2**53) + 1, most=2**53 - 1)
-        case Kind.FLOAT:
+        case FeatureKind.FLOAT:
             reading.plain_value(raw, path)
             if isinstance(raw, bool) or not isinstance(raw, int | float):
                 raise Invalid(path, "expected a number.")
             return float(raw)
-        case Kind.OBJECT:
+        case FeatureKind.OBJECT:
             if not isinstance(raw, dict):
                 raise Invalid(path, "expected an object.")
             reading.plain_value(raw, path)

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from controlplane.accounts.rules.traits import DeviceClass
 from rollout.rules.definition import reading, semver
 from rollout.rules.definition.reading import Invalid, under
-
-DEVICE_CLASSES = ("low", "mid", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +53,14 @@ def parse_requirements(raw: Any, path: str) -> Requirements:
         versions = reading.mapping(versions, here, known=frozenset({"app", "os"}))
         platforms[name] = Lowest(**{part: _version(versions[part], under(here, part)) for part in versions})
     where = under(path, "device_classes")
-    classes = reading.items(raw.get("device_classes", []), where, most=len(DEVICE_CLASSES))
+    classes = reading.items(raw.get("device_classes", []), where, most=len(DeviceClass))
     others = reading.choice(
         raw.get("others", "refuse" if platforms else "allow"), under(path, "others"), ("allow", "refuse")
     )
     return Requirements(
         platforms=platforms,
         device_classes=frozenset(
-            reading.choice(each, under(where, i), DEVICE_CLASSES) for i, each in enumerate(classes)
+            reading.choice(each, under(where, i), list(DeviceClass)) for i, each in enumerate(classes)
         ),
         others_allowed=others == "allow",
     )

@@ -14,7 +14,7 @@ from typing import Any
 from rollout.rules.definition import reading
 from rollout.rules.definition.audience import parse_any_of
 from rollout.rules.definition.bounds import patterns_bounded
-from rollout.rules.definition.feature import Kind, Switch, audiences_known, parse_feature
+from rollout.rules.definition.feature import FeatureKind, Switch, audiences_known, parse_feature
 from rollout.rules.definition.reading import Invalid, under
 from rollout.rules.ruleset.document import MOST_AUDIENCES, MOST_FEATURES
 
@@ -126,7 +126,7 @@ def _onto(key: str, old: Mapping[str, Any] | None, new: Mapping[str, Any], remar
 def complete(key: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """A feature with every member. The salt stays empty when none is given: whoever stores it draws one."""
     result = {**USUAL, "name": key, **given}
-    if not result["variants"] and result["kind"] == Kind.BOOLEAN:
+    if not result["variants"] and result["kind"] == FeatureKind.BOOLEAN:
         result["variants"] = {"on": True, "off": False}
     if result["switch"] == Switch.KILLED:
         result["killed_from"] = result["killed_from"] or Switch.OFF.value

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
+from rollout.rules.definition.area import AreaState
 from rollout.rules.definition.feature import Access, Switch, WaveState
 
 
@@ -348,7 +349,7 @@ class AreaFacts:
     """The state of an area's capacity. `decided_at` is its last tick, None before the first one."""
 
     name: str
-    state: str
+    state: AreaState
     reason: str
     would_change: str
     tick_seconds: float
@@ -372,6 +373,6 @@ def area_standing(facts: AreaFacts, now: datetime) -> Standing:
             "See whether the worker and beat run: manage.py doctor.",
             needs_person=True,
         )
-    if facts.state == "ramp":
+    if facts.state is AreaState.RAMP:
         return Standing(Tone.MOVING, facts.reason, facts.would_change)
-    return Standing(Tone.HELD, facts.reason, facts.would_change, needs_person=facts.state == "unknown")
+    return Standing(Tone.HELD, facts.reason, facts.would_change, needs_person=facts.state is AreaState.UNKNOWN)

@@ -16,6 +16,23 @@ class WindowState(StrEnum):
     CLOSED = "closed"
 
 
+class ActivateOn(StrEnum):
+    """What of a call to somebody who hasn't the feature gives it to them."""
+
+    ANSWERED = "answered"
+    OFFERED = "offered"
+
+
+class ReservationState(StrEnum):
+    """Of a place that is held while a call rings; cancelled by closing the window."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    RELEASED = "released"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
 def can_open(state: WindowState) -> bool:
     """A closed window stays closed, since its report stands: opening again is another window."""
     return state is WindowState.SCHEDULED
