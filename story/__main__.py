@@ -17,6 +17,7 @@ from pathlib import Path
 
 from story.acts import ACTS
 from story.phones import PhoneFailed, phone_command
+from story.progress import progress
 from story.rest import Refused
 from story.scene import FAST_INTERVALS, INTERVALS, Scene
 from story.stack import FAST_SETTINGS, NoStack, Stack, find
@@ -47,12 +48,12 @@ def refuse_the_real_world(stack: Stack) -> None:
 
 
 def say_intervals(stack: Stack, options: argparse.Namespace) -> None:
-    if options.json or not options.fast:
+    if not options.fast:
         return
     words = [f"{name} {INTERVALS[name]:g} → {FAST_INTERVALS[name]:g} s" for name in INTERVALS]
     if stack.process is not None:
         words += [f"{name} → {value} s" for name, value in FAST_SETTINGS.items()]
-    print(f"--fast shortens these intervals, and nothing else: {', '.join(words)}.", flush=True)
+    progress.say(f"--fast shortens these intervals, and nothing else: {', '.join(words)}.")
 
 
 def play(stack: Stack, ledger: Ledger, folder: Path, options: argparse.Namespace) -> str:
@@ -78,7 +79,9 @@ def play(stack: Stack, ledger: Ledger, folder: Path, options: argparse.Namespace
 def main(argv: list[str]) -> int:
     options = arguments(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    ledger, began = Ledger(quiet=options.json), time.monotonic()
+    ledger, began = Ledger(), time.monotonic()
+    if not options.json:
+        progress.start()
     try:
         stack = find(fast=options.fast, own=options.own, data=options.data)
     except NoStack as reason:
@@ -95,7 +98,9 @@ def main(argv: list[str]) -> int:
         print(reason, file=sys.stderr)
         return 2
     finally:
-        stack.close()
+        with progress.awaiting("everything to end"):
+            stack.close()
+        progress.stop()
     if options.json:
         print(json.dumps(ledger.as_json(), ensure_ascii=False, indent=1))
     if failure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from story.progress import progress
 from story.rest import my_features, ofrep, wait_until
 from story.scene import CAPACITY, CROWD_PAIRS, FEATURE, Scene
 from story.tones import seconds_of_tone
@@ -14,9 +15,8 @@ ENOUGH_TONE = 3.0
 UNKNOWN_TONE = 0.5
 
 
-def tell(scene: Scene, words: str) -> None:
-    if not scene.ledger.quiet:
-        print(f"\n{words}", flush=True)
+def tell(words: str) -> None:
+    progress.say(f"\n{words}")
 
 
 def heard(scene: Scene, name: str, recording: str, *, own: int, other: int) -> str:
@@ -29,7 +29,7 @@ def heard(scene: Scene, name: str, recording: str, *, own: int, other: int) -> s
 
 
 def act_1_alice_alone(scene: Scene) -> None:
-    tell(scene, "1. alice has calling, granted by the operator. bob, carol, dave, erin and 200 others do not.")
+    tell("1. alice has calling, granted by the operator. bob, carol, dave, erin and 200 others do not.")
     scene.observe("1.alice_can_call", scene.can_call("alice"), "explain")
     refused = scene.call_refused("bob", "alice")
     scene.observe("1.bob_is_refused", refused["code"], f"bob's phone: {refused['detail']}")
@@ -37,7 +37,7 @@ def act_1_alice_alone(scene: Scene) -> None:
 
 
 def act_2_window_a(scene: Scene) -> None:
-    tell(scene, "2. Window A opens for a test: depth 1, activating on answer. alice calls bob.")
+    tell("2. Window A opens for a test: depth 1, activating on answer. alice calls bob.")
     scene.window_a = scene.open_window("A", depth_limit=1, activate_on="answered", test=True)
     alice, bob = scene.phones["alice"], scene.phones["bob"]
     old_token = scene.token("bob")
@@ -57,7 +57,8 @@ def act_2_window_a(scene: Scene) -> None:
     told = wait_until("OFREP", 1, lambda: ofrep(scene.stack.url, old_token, FEATURE)["value"])
     scene.observe("2.old_token_answers_true", told, "OFREP with the token from before the call")
     scene.observe("2.sources_agree", agree_about_bob(scene, old_token), "OFREP, /v1/me/features, explain, overview")
-    time.sleep(TALK_SECONDS)
+    with progress.awaiting("the end of their talk"):
+        time.sleep(TALK_SECONDS)
     alice.do("hangup")
     alice.wait("ended", after=to_alice)
     bob.wait("ended", after=to_bob)
@@ -80,7 +81,7 @@ def agree_about_bob(scene: Scene, token: str) -> bool | list[Any]:
 
 
 def act_3_depth_and_no_answer(scene: Scene) -> None:
-    tell(scene, "3. bob may not invite any further: the window's depth is 1. dave doesn't answer alice.")
+    tell("3. bob may not invite any further: the window's depth is 1. dave doesn't answer alice.")
     refused = scene.call_refused("bob", "carol")
     scene.observe("3.depth_is_refused", refused["invite"], f"bob's phone: {refused['detail']}")
     scene.observe("3.carol_has_nothing", scene.can_call("carol"), "explain")
@@ -92,13 +93,15 @@ def act_3_depth_and_no_answer(scene: Scene) -> None:
     ended = alice.wait("ended", "refused", after=mark, seconds=70)
     scene.observe("3.unanswered_call_ends", ended.get("reason", ended["event"]), "alice's phone")
     scene.observe("3.unanswered_grants_nothing", scene.can_call("dave"), "explain")
-    window = wait_until("the release", 10, lambda: scene.window_at_rest(scene.window_a)) or scene.window(scene.window_a)
+    window = wait_until("the place to be given back", 10, lambda: scene.window_at_rest(scene.window_a)) or scene.window(
+        scene.window_a
+    )
     scene.observe("3.places_are_returned", {key: window[key] for key in ("pending", "used")}, "the window over REST")
     scene.note_erin()
 
 
 def act_4_close_while_ringing(scene: Scene) -> None:
-    tell(scene, "4. alice calls carol. While it rings, the operator closes window A; then carol answers.")
+    tell("4. alice calls carol. While it rings, the operator closes window A; then carol answers.")
     alice, carol = scene.phones["alice"], scene.phones["carol"]
     carol.do("set", answer="manual")
     to_carol = carol.mark()
@@ -118,7 +121,7 @@ def act_4_close_while_ringing(scene: Scene) -> None:
     scene.connected_calls.append(connected["call"])
     alice.do("hangup")
     alice.wait("ended", after=mark)
-    report = wait_until("the report", 20, lambda: scene.window(scene.window_a)["report"])
+    report = wait_until("the window's report", 20, lambda: scene.window(scene.window_a)["report"])
     scene.observe("4.report_matches", report_matches(report), "the window's report")
     scene.note_erin()
 
@@ -139,7 +142,7 @@ def report_matches(report: dict[str, Any] | None) -> bool | dict[str, Any] | Non
 
 
 def act_5_offered(scene: Scene) -> None:
-    tell(scene, "5. Window B opens: the invited may invite, and the offer activates. bob calls carol.")
+    tell("5. Window B opens: the invited may invite, and the offer activates. bob calls carol.")
     scene.window_b = scene.open_window("B", depth_limit=3, activate_on="offered", test=False)
     bob, carol = scene.phones["bob"], scene.phones["carol"]
     carol.do("set", answer="manual")
@@ -153,9 +156,11 @@ def act_5_offered(scene: Scene) -> None:
 
 
 def act_6_capacity(scene: Scene) -> None:
-    tell(scene, f"6. The area carries {CAPACITY} calls. {CROWD_PAIRS} pairs of phones hold a call each.")
+    tell(f"6. The area carries {CAPACITY} calls. {CROWD_PAIRS} pairs of phones hold a call each.")
     scene.hold_calls(CROWD_PAIRS)
-    held = wait_until("the hold", 4 * scene.tick + 10, lambda: scene.area_holds(CROWD_PAIRS))
+    held = wait_until(
+        "a measurement that holds activations", 4 * scene.tick + 10, lambda: scene.area_holds(CROWD_PAIRS)
+    )
     scene.observe("6.load_is_measured", held or scene.area_now(), "the newest decision record of the controller")
     refused = scene.call_refused("alice", "dave")
     scene.observe("6.invite_is_throttled", [refused.get("invite"), bool(refused.get("retry_at"))], "alice's phone")
@@ -165,33 +170,44 @@ def act_6_capacity(scene: Scene) -> None:
     says = "85 %" in still["standstill"] and str(CROWD_PAIRS) in still["standstill"]
     scene.observe("6.wave_stands_still", {"admitted": still["admitted"], "says_why": says}, still["standstill"])
     scene.note_erin()
-    tell(scene, "   Five calls hang up.")
+    tell("   Five calls hang up.")
     scene.hold_calls(CROWD_PAIRS - 5)
     scene.phones["dave"].do("set", answer="auto")
-    activated = wait_until("dave", 2 * scene.tick + 5, lambda: scene.try_to_activate("alice", "dave"), every=1)
+    activated = wait_until(
+        "dave to be activated", 2 * scene.tick + 5, lambda: scene.try_to_activate("alice", "dave"), every=1
+    )
     scene.observe("6.allowance_returns", bool(activated), "alice's phone and explain")
-    done = wait_until("the wave", 8 * scene.tick + 20, lambda: scene.wave_done(wave)) or scene.wave(wave)
+    done = wait_until("the wave to admit everybody", 8 * scene.tick + 20, lambda: scene.wave_done(wave)) or scene.wave(
+        wave
+    )
     scene.observe("6.wave_completes", {key: done[key] for key in ("state", "admitted")}, "the wave over REST")
     blind(scene)
 
 
 def blind(scene: Scene) -> None:
-    tell(scene, "   The worker is stopped: nobody measures any more.")
+    tell("   The worker is stopped: nobody measures any more.")
     scene.stack.processes("stop", "worker")
-    refusal = wait_until("the hold", scene.stale + 2, lambda: scene.throttled("alice", "frank"), every=1)
+    refusal = wait_until(
+        "activations to hold, since nobody measures",
+        scene.stale + 2,
+        lambda: scene.throttled("alice", "frank"),
+        every=1,
+    )
     scene.observe("6.blind_means_zero", refusal or "not throttled", "alice's phone")
     scene.stack.processes("start", "worker")
-    resumed = wait_until("the worker", 4 * scene.tick + 30, lambda: scene.try_to_activate("alice", "frank"), every=1)
+    resumed = wait_until(
+        "the worker to measure again", 4 * scene.tick + 30, lambda: scene.try_to_activate("alice", "frank"), every=1
+    )
     scene.observe("6.worker_resumes", bool(resumed), "alice's phone and explain")
     scene.hold_calls(0)
     scene.note_erin()
 
 
 def act_7_launch(scene: Scene) -> None:
-    tell(scene, "7. erin knew nobody, and waited. Now calling is launched for everyone; erin calls alice.")
+    tell("7. erin knew nobody, and waited. Now calling is launched for everyone; erin calls alice.")
     scene.observe("7.erin_waits_throughout", sorted(set(scene.erin)), f"/v1/me/features, {len(scene.erin)} times")
     scene.stack.operator.post(f"features/{FEATURE}/launch", {"reason": "The story launches."})
-    wait_until("the launch", 5, lambda: scene.my_cause("erin") == "launched")
+    wait_until("erin's phone to know of the launch", 5, lambda: scene.my_cause("erin") == "launched")
     erin, alice = scene.phones["erin"], scene.phones["alice"]
     alice.do("set", answer="auto", tone=scene.tones[0])
     mark = erin.do("call", to=scene.numbers["alice"], tone=scene.tones[1])
@@ -203,7 +219,7 @@ def act_7_launch(scene: Scene) -> None:
 
 
 def act_8_kill(scene: Scene) -> None:
-    tell(scene, "8. The operator kills calling, running calls too; then takes it back.")
+    tell("8. The operator kills calling, running calls too; then takes it back.")
     names = ("alice", "bob", "carol", "dave", "erin", "frank")
     before = {name: scene.decision(name) for name in names}
     kill = {"end_calls": True, "reason": "The story pulls the switch."}
@@ -216,22 +232,23 @@ def act_8_kill(scene: Scene) -> None:
     refused = scene.call_refused("alice", "bob")
     scene.observe("8.kill_stops_calls", refused["code"], f"alice's phone: {refused['detail']}")
     scene.stack.operator.post(f"features/{FEATURE}/unkill", {"reason": "The story takes it back."})
-    after = wait_until("the un-kill", 5, lambda: before == {name: scene.decision(name) for name in names})
+    after = wait_until(
+        "each decision to be as before the kill", 5, lambda: before == {name: scene.decision(name) for name in names}
+    )
     scene.observe("8.unkill_restores", bool(after), "explain for six people")
 
 
 def act_9_what_remains(scene: Scene) -> None:
-    tell(scene, "9. What remains: the invite tree, the audit trail, the set-up times.")
+    tell("9. What remains: the invite tree, the audit trail, the set-up times.")
     tree = scene.stack.operator.get(f"features/{FEATURE}/invite-tree?root={scene.ids['alice']}")
     below = scene.tree_by_name(tree)
     scene.observe("9.invite_tree", {name: below[name] for name in ("alice", "bob")}, "the invite tree over REST")
     verified = scene.stack.operator.get("audit/verify")
     scene.observe("9.audit_verifies", verified["ok"], f"{verified['entries']} audit entries, verified")
-    times = wait_until("the journal", 10, lambda: scene.all_set_up_times()) or []
+    times = wait_until("the records of the calls", 10, lambda: scene.all_set_up_times()) or []
     scene.observe("9.set_up_times", len(times) == len(scene.connected_calls), f"set-up times in ms: {times}")
-    if not scene.ledger.quiet:
-        print(scene.draw(tree), flush=True)
-        print(f"   Set-up times: {', '.join(f'{ms} ms' for ms in times)}.", flush=True)
+    progress.say(scene.draw(tree))
+    progress.say(f"   Set-up times: {', '.join(f'{ms} ms' for ms in times)}.")
 
 
 ACTS = (

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from story.progress import progress
+
 
 class PhoneFailed(Exception):
     """A phone process ended or did not do in time what the story waits for."""
@@ -68,7 +70,7 @@ class Phone:
         """The first event with one of the names after the mark. Raises `PhoneFailed` when it doesn't come in time."""
         end = time.monotonic() + seconds
         seen = after
-        with self.arrived:
+        with progress.awaiting(f"{self.name}'s phone to tell of: {', '.join(names)}"), self.arrived:
             while True:
                 for event in self.events[seen:]:
                     seen += 1

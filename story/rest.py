@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from story.progress import progress
 
 
 class Refused(Exception):
@@ -80,11 +83,8 @@ def my_features(base: str, token: str) -> dict[str, dict[str, Any]]:
 
 def wait_until(what: str, seconds: float, look: Callable[[], Any], every: float = 0.2) -> Any:
     """Look again and again until something true is seen; returns it, or the last look when the time is over."""
-    import time
-
     end = time.monotonic() + seconds
-    while True:
-        seen = look()
-        if seen or time.monotonic() > end:
-            return seen
-        time.sleep(every)
+    with progress.awaiting(what):
+        while not (seen := look()) and time.monotonic() <= end:
+            time.sleep(every)
+    return seen

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from story.phones import Phone, PhoneFailed
+from story.progress import progress
 from story.rest import Refused, my_features, wait_until
 from story.stack import NoStack, Stack
 from story.statements import Ledger
@@ -123,19 +124,18 @@ class Scene:
         return Phone(name, self.phone, self.folder / name, self.stack.url, words)
 
     def _wait_for_allowance(self) -> None:
-        end = time.monotonic() + 3 * self.tick + 30
-        while self.area()["state"] != "ramp":
-            if time.monotonic() > end:
-                raise PhoneFailed(f"The area {AREA} takes nobody in: {self.area()['reason']}")
-            time.sleep(0.3)
+        seconds = 3 * self.tick + 30
+        if not wait_until(f"the area {AREA} to take people in", seconds, lambda: self.area()["state"] == "ramp"):
+            raise PhoneFailed(f"The area {AREA} takes nobody in: {self.area()['reason']}")
 
     def leave(self) -> None:
         """Close what the story opened, put the feature's access back, and end the phones."""
         phones = [*self.phones.values(), *([self.crowd] if hasattr(self, "crowd") else [])]
         for phone in phones:
             phone.quit()
-        for phone in phones:
-            phone.close()
+        with progress.awaiting("the phones to end"):
+            for phone in phones:
+                phone.close()
         rest = self.stack.operator
         try:
             for window in (self.window_a, self.window_b):
@@ -215,7 +215,11 @@ class Scene:
             return [int(row["id"]) for row in self.stack.operator.get(f"areas/{AREA}/decisions?limit=5")["results"]]
 
         before = newest()[0]
-        wait_until("ticks", 2 * count * self.tick + 5, lambda: sum(id > before for id in newest()) >= count)
+        wait_until(
+            "the controller to decide again",
+            2 * count * self.tick + 5,
+            lambda: sum(id > before for id in newest()) >= count,
+        )
         time.sleep(1)
 
     def area_holds(self, calls: int) -> dict[str, Any] | None:
@@ -270,9 +274,10 @@ class Scene:
             mark = self.crowd.do("start", count=calls - self.held)
         else:
             mark = self.crowd.do("hangup", count=self.held - calls)
-        while self.held != calls:
-            event = self.crowd.wait("holding", after=mark, seconds=60)
-            self.held, mark = event["holding"], self.crowd.events.index(event) + 1
+        with progress.awaiting(f"the crowd to hold {calls} calls"):
+            while self.held != calls:
+                event = self.crowd.wait("holding", after=mark, seconds=60)
+                self.held, mark = event["holding"], self.crowd.events.index(event) + 1
 
     def throttled(self, caller: str, callee: str) -> str | None:
         """The invite outcome when the call is throttled, else nothing. Only asks: no call is placed."""

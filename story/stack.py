@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from story.progress import progress
 from story.rest import Operator
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
@@ -101,16 +102,19 @@ class Stack:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        with progress.awaiting("a stack of the story's own to start"):
+            self._wait_for_own([f"http://127.0.0.1:{port}", f"http://127.0.0.1:{console}"])
+        self.open()
+
+    def _wait_for_own(self, addresses: list[str]) -> None:
+        assert self.process is not None
         end = time.monotonic() + START_SECONDS
-        while not (
-            self.told.exists() and answers(f"http://127.0.0.1:{port}") and answers(f"http://127.0.0.1:{console}")
-        ):
+        while not (self.told.exists() and all(map(answers, addresses))):
             if self.process.poll() is not None or time.monotonic() > end:
                 tail = Path(self.log.name).read_text(encoding="utf-8")[-2000:]
                 self.close()
                 raise NoStack(f"The story's own stack did not start. The end of its log:\n{tail}")
             time.sleep(0.3)
-        self.open()
 
     def close(self) -> None:
         """End a stack of its own; a stack that ran before runs on."""

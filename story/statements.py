@@ -9,6 +9,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from story.progress import progress
+
 STATEMENTS: dict[str, tuple[str, Any]] = {
     "1.alice_can_call": ("alice has calling", True),
     "1.bob_is_refused": ("bob's call is refused, and he is told why", "not_enabled"),
@@ -76,7 +78,6 @@ class Observation:
 class Ledger:
     """Observations in the order in which they were made."""
 
-    quiet: bool = False
     seen: list[Observation] = field(default_factory=list)
 
     def observe(self, id: str, observed: Any, source: str) -> None:
@@ -84,8 +85,7 @@ class Ledger:
         words, expected = STATEMENTS[id]
         seen = Observation(id, expected, observed, source, time.time_ns() // 1_000_000)
         self.seen.append(seen)
-        if not self.quiet:
-            print(f"   {'✓' if seen.holds else '✗'} {words}.", flush=True)
+        progress.say(f"   {'✓' if seen.holds else '✗'} {words}.")
         if not seen.holds:
             raise StatementFailed(f"{id}: {words}. Expected {expected!r}, observed {observed!r} ({source}).")
 

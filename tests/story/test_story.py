@@ -160,7 +160,7 @@ def test_story__without_a_stack_to_sign_in_to__says_what_to_do(tmp_path: Path) -
 
 
 def test_ledger__missing_statement__does_not_hold() -> None:
-    ledger = Ledger(quiet=True)
+    ledger = Ledger()
     for id, (_, expected) in list(STATEMENTS.items())[:-1]:
         ledger.observe(id, expected, "test")
 
@@ -173,7 +173,7 @@ def test_ledger__missing_statement__does_not_hold() -> None:
 
 
 def test_ledger__differing_statement__ends_the_story_there() -> None:
-    ledger = Ledger(quiet=True)
+    ledger = Ledger()
 
     with pytest.raises(StatementFailed, match=r"1\.alice_can_call"):
         ledger.observe("1.alice_can_call", False, "test")
