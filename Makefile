@@ -87,7 +87,7 @@ $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Rollcall needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: PYTHON=…"; exit 1; }
 	@echo "Making $(VENV)."
-	@if command -v uv >/dev/null; then uv venv --quiet --python "$(PYTHON)" $(VENV); else \
+	@$(patiently); if command -v uv >/dev/null; then uv venv --quiet --python "$(PYTHON)" $(VENV); else \
 	  $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	    echo "Python can't make a virtual environment. On Debian: apt-get install python3-venv"; exit 1; }; fi
 
@@ -102,8 +102,13 @@ $(DEV): $(PY) requirements.txt requirements-dev.txt
 	@rm -f $(VENV)/.runtime-* $(VENV)/.dev-*; touch $@ $(RUNTIME)
 
 define install
-if command -v uv >/dev/null; then uv pip install --quiet --compile-bytecode --python $(PY) -r $(1); else \
+$(patiently); if command -v uv >/dev/null; then uv pip install --quiet --compile-bytecode --python $(PY) -r $(1); else \
   $(PY) -m pip install --quiet --disable-pip-version-check --no-input --prefer-binary -r $(1); fi
+endef
+
+# Until the recipe's line ends, it says every few seconds that it goes on.
+define patiently
+( while sleep 4 >/dev/null 2>&1; do echo "  … still at it ($$SECONDS s)"; done ) & trap "kill $$!" EXIT
 endef
 
 # The browser tests use Debian's Chromium; without one they say why they were skipped.
@@ -111,7 +116,7 @@ chromium:
 	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "Installing Chromium for the browser tests (apt-get install chromium): a minute or two."; \
-	  log=$$(mktemp); \
+	  log=$$(mktemp); $(patiently); \
 	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium; } \
 	    >"$$log" 2>&1 || { tail -n 3 "$$log"; echo "Chromium can't be installed: the browser tests will be skipped."; }; \
 	  rm -f "$$log"; \

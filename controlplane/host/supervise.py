@@ -10,8 +10,6 @@ import json
 import os
 import select
 import signal
-import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from controlplane.host.banner import banner
 from controlplane.host.child import StartTrouble
 from controlplane.host.datafolder import Lock
 from controlplane.host.embedded import Embedded
+from controlplane.host.log import Log
 from controlplane.host.processes import Control, Order
 from controlplane.host.processes import main as processes
 from controlplane.host.programs import (
@@ -42,31 +41,6 @@ SLOW = 30.0  # seconds after which a start that isn't complete goes on without w
 
 class Stopping(Exception):
     """SIGINT or SIGTERM arrived while Rollcall was starting."""
-
-
-class Log:
-    """`time  process  line` on stdout, from any thread. With `as_json`, one object a line."""
-
-    def __init__(self, *, as_json: bool = False) -> None:
-        self._lock = threading.Lock()
-        self._json = as_json
-        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-
-    def __call__(self, process: str, line: str) -> None:
-        now = datetime.now(tz=UTC).astimezone()
-        if self._json:
-            text = (
-                line if line.startswith("{") else json.dumps({"at": now.isoformat(), "process": process, "event": line})
-            )
-        else:
-            text = f"{now:%H:%M:%S}.{now.microsecond // 1000:03}  {process:<9} {line}"
-            if self._colour and line.startswith(("ERROR", "CRITICAL", "Traceback", "FATAL", "PANIC")):
-                text = f"\033[31m{text}\033[0m"
-        with self._lock:
-            try:
-                print(text, flush=True)
-            except OSError:  # whoever read our log is gone; that is no reason to stop
-                pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +93,7 @@ class Supervisor:
     def run(self) -> int:
         """0 after an ordinary end. Raises `StartTrouble` where a start can't succeed; nothing is left running then."""
         self._listen_to_signals()
+        self.log.keep_saying()
         try:
             self._start()
             while not self.stopping:
@@ -135,6 +110,7 @@ class Supervisor:
         require_free_port("PORT", self.env.host, self.env.port)
         require_free_port("CONSOLE_PORT", self.env.host, self.env.console_port)
         self.embedded.prepare()
+        self.log.awaited = "the code to be where the processes can read it"
         about = {"host": self.env.host, "port": self.env.port, "console_port": self.env.console_port}
         self.control = Control(self.embedded.sockets / "control.sock", self.watched, self._wake, about)
         own = runtime(self.env, self.log, self.embedded.account)
@@ -142,6 +118,7 @@ class Supervisor:
         for step in self.parts.steps:
             self._once(own, step)
         waiting = self._start_all(self.parts.programs(own), strict=False)
+        self.log.awaited = ""
         print("\n".join(banner(self.env, [self._excuse(name) for name in waiting])), flush=True)
 
     def _start_all(self, programs: list[Program], *, strict: bool) -> list[str]:
@@ -150,6 +127,7 @@ class Supervisor:
         Strict: waits for all, and the first that ends is the trouble. Otherwise what ends is restarted.
         """
         for program in programs:
+            self.log.awaited = program.name
             self.log("rollcall", f"starting {program.name}")
             watched = self.watched[program.name] = Watched(program, self.log, on_change=self._write_state)
             watched.start(strict=strict)
@@ -163,6 +141,7 @@ class Supervisor:
                 if strict and watched.trouble is not None:
                     raise watched.trouble
             waiting = [watched.name for watched in mine if watched.state in {State.STARTING, State.WAITING}]
+            self.log.awaited = ", ".join(waiting)
             if not waiting or (not strict and time.monotonic() - begun > SLOW):
                 return waiting
 
@@ -175,6 +154,7 @@ class Supervisor:
     def _once(self, own: Runtime, step: Step) -> None:
         """Run a program to its end. Raises `StartTrouble` when it fails."""
         self.log("rollcall", f"running {step.name}")
+        self.log.awaited = step.name
         server = own.start(step.name, list(step.arguments))
         try:
             while server.process.poll() is None:
@@ -235,6 +215,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Nothing that we started runs afterwards: our own processes end first, then the stores."""
+        self.log.awaited = ""
         if self.watched:
             self.log("rollcall", "stopping")
         stores = [watched for watched in self.watched.values() if watched.name in {"postgres", "redis"}]

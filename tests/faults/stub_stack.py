@@ -1,4 +1,4 @@
-"""A supervisor over stub processes and the embedded stores: `python stub_stack.py [stubborn] [mortal]`."""
+"""A supervisor over stub processes and the embedded stores: `python stub_stack.py [stubborn] [mortal] [slow]`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from controlplane.base import env as environment
 from controlplane.host.child import StartTrouble
 from controlplane.host.datafolder import Lock
+from controlplane.host.log import Log
 from controlplane.host.programs import Program
 from controlplane.host.runtime import Runtime
 from controlplane.host.server import Server
-from controlplane.host.supervise import Log, Parts, Supervisor
+from controlplane.host.supervise import Parts, Supervisor
 
 STEADY = "import signal, time; print('steady', flush=True); signal.signal(15, lambda *a: exit(0)); time.sleep(600)"
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('stubborn', flush=True); time.sleep(600)"
+SLOW = "import time; time.sleep(7); print('slow', flush=True); time.sleep(600)"
 MORTAL = "print('mortal', flush=True); raise SystemExit(3)"
 PARENT = (
     "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
@@ -31,7 +33,7 @@ def programs(runtime: Runtime) -> list[Program]:
 
         return Program(name, lambda: runtime.start(name, ["-c", code]), ready)
 
-    extra = {"stubborn": STUBBORN, "mortal": MORTAL}
+    extra = {"stubborn": STUBBORN, "mortal": MORTAL, "slow": SLOW}
     asked = [program(name, code) for name, code in extra.items() if name in sys.argv]
     return [program("steady", STEADY), program("parent", PARENT), *asked]
 

@@ -69,6 +69,13 @@ def test_supervisor__sigterm__ends_all_within_ten_seconds(start: Start, data_fol
     assert not is_held(data_folder)
 
 
+def test_supervisor__slow_to_start__says_what_it_waits_for(start: Start) -> None:
+    stack = start("slow").is_up(40)
+
+    assert "rollcall  … waiting for slow" in stack.log
+    assert "waiting" not in stack.log.split("Ctrl-C ends everything")[1]
+
+
 def test_supervisor__ctrl_c_while_starting__ends_all(start: Start) -> None:
     stack = start()
     assert stack.says("starting postgres")
