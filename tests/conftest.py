@@ -13,13 +13,14 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_django
 
 from controlplane.base import env, locations
 from controlplane.host import embedded
+from tests import sharing
 
 if TYPE_CHECKING:
     from story.stack import Stack
@@ -32,16 +33,6 @@ WITHOUT_DJANGO = (
     "tests/faults/test_closed_home",
     "tests/host/test_embedded",
     "tests/faults/test_supervisor",
-)
-# The story and then the kills come to the shared demonstration, in this order: kills leave it limping for a moment.
-FIRST = (
-    "tests/story/test_story.py",
-    "tests/browser/test_phone_on_the_stack.py",
-    "tests/faults/test_kills.py",
-    "tests/faults/",
-    "tests/browser/",
-    "tests/host/test_embedded.py",
-    "tests/console/",
 )
 
 
@@ -97,14 +88,12 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.WHITENOISE_AUTOREFRESH = True  # else each new client looks through every static file
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first. In several processes (`pytest -n`) a file, or a group of tests, is one's own."""
-    items.sort(key=lambda item: next((i for i, place in enumerate(FIRST) if item.nodeid.startswith(place)), len(FIRST)))
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        for item in items:
-            if item.get_closest_marker("xdist_group") is None:
-                item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    sharing.put_in_order(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> sharing.Together:
+    return sharing.Together(config, log)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -139,7 +128,7 @@ def data_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def demonstration() -> Iterator[Stack]:
-    """A whole Rollcall, running and seeded, for tests that leave it as they found it; they are of one xdist_group."""
+    """A whole Rollcall, running and seeded, for tests that leave it as they found it: those in tests/sharing.py."""
     from story.stack import Stack
 
     running = Stack(Path())

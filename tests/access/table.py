@@ -196,10 +196,13 @@ EDGE: dict[Least, str] = {
         GET  /readyz
         GET  /metrics
         GET  /v1/signal
+        ANY  /ofrep/v1/events
+        ANY  /ofrep/v1/evaluate/flags
+        ANY  /ofrep/v1/evaluate/flags/{key}
         ANY  /v1/{path}
+        OPTIONS /ofrep/v1/events
         OPTIONS /ofrep/v1/evaluate/flags
         OPTIONS /ofrep/v1/evaluate/flags/{key}
-        OPTIONS /ofrep/v1/event-streams
         OPTIONS /v1/me/features
     """,
     Least.PHONE: """
@@ -215,6 +218,10 @@ EDGE: dict[Least, str] = {
     Least.PHONE_OR_EVALUATE: """
         POST /ofrep/v1/evaluate/flags
         POST /ofrep/v1/evaluate/flags/{key}
+    """,
+    # But for the pass in the address that an answer to one of these gave.
+    Least.NOBODY: """
+        GET  /ofrep/v1/events
     """,
 }
 

@@ -15,7 +15,7 @@ from tests.browser.chromium import executable, launched
 from tests.browser.python_phone import python_phone
 from tests.browser.web_phone import WebPhone
 
-pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.xdist_group("demonstration")]
+pytestmark = [pytest.mark.browser, pytest.mark.stack]
 
 FEATURE = "voice-calls"
 ALICE_TONE, BOB_TONE = 500, 900

@@ -23,7 +23,7 @@ from story.rest import Refused, wait_until
 from story.stack import Stack
 from tests.faults.stacks import ROOT
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("demonstration")]
+pytestmark = pytest.mark.stack
 
 AGAIN_SECONDS = 30
 FEATURE = "voice-calls"
