@@ -9,6 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 TYPED := controlplane rollout calls story benchmarks manage.py
 PYTEST_ARGS ?=
+WORKERS ?= 2
 STORY_ARGS ?=
 BENCH_ARGS ?=
 PEERS := UnleashClient flagsmith-flag-engine growthbook statsig-python-core django-waffle
@@ -17,13 +18,14 @@ DEV := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt | sha256su
 
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help run test check bench bench-peers story reset doctor setup setup-dev chromium format
+.PHONY: help run test quick check bench bench-peers story reset doctor setup setup-dev chromium format
 
 help:  ## list the commands
 	@echo "make run      start everything: PostgreSQL, Redis, web, edge, worker and beat (PORT=, CONSOLE_PORT=, ROLLCALL_DATA=)"
 	@echo "make story    play the launch of 2015 against the running stack, or one of its own (STORY_ARGS='--fast')"
 	@echo "make doctor   check what a deployment needs, and say what to do"
-	@echo "make test     set up what tests need, and run them (PYTEST_ARGS='tests/rules -q')"
+	@echo "make test     set up what tests need, and run them, two at a time (WORKERS=, PYTEST_ARGS='tests/rules -q')"
+	@echo "make quick    what takes less than a minute: lint, types, rules, and the tests that were changed"
 	@echo "make check    ruff, mypy --strict, migrations, Django's checks, the OpenAPI document"
 	@echo "make bench    measure (BENCH_ARGS='decisions swap --json'); 'make bench-peers' installs others to compare with"
 	@echo "make format   let ruff format the code"
@@ -44,9 +46,16 @@ doctor: setup
 reset:
 	@$(or $(wildcard $(PY)),$(PYTHON)) -m controlplane.host.reset $(if $(FORCE),--force)
 
+# Much of the tests' time is waiting for processes and phones: side by side they take about half of it.
 test: setup-dev chromium
 	@echo "Running the tests."
-	@exec $(PY) -m pytest $(PYTEST_ARGS)
+	@exec $(PY) -m pytest $(or $(PYTEST_ARGS),-n $(WORKERS) --durations=20 --durations-min=1)
+
+quick: setup-dev
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check --quiet .
+	@ROLLCALL_DATA="$$(mktemp -d)" $(PY) -m mypy --strict $(wildcard $(TYPED))
+	@exec $(PY) -m pytest -q -m "not stack and not browser" tests/rules tests/test_architecture.py \
+	  $$(git diff --name-only --diff-filter=d HEAD -- 'tests/**/test_*.py' | grep -v ^tests/rules/)
 
 bench: setup-dev
 	@exec $(PY) -m benchmarks $(BENCH_ARGS)
