@@ -40,12 +40,14 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Refusal as refusal:
         return as_problem(orjson.dumps(refusal.as_problem()))
     except StoreAway:
-        refused = TryAgain("The signaling store can't be reached. Try again in a moment.")
-        return as_problem(orjson.dumps(refused.as_problem()))
+        away = TryAgain("The signaling store can't be reached. Try again in a moment.")
+        return as_problem(orjson.dumps(away.as_problem()))
     except web.HTTPNotFound:
         return as_problem(orjson.dumps(NotFound("There is nothing at this address.").as_problem()))
-    except web.HTTPMethodNotAllowed:
-        return as_problem(orjson.dumps(MethodNotAllowed("This address doesn't take this method.").as_problem()))
+    except web.HTTPMethodNotAllowed as error:
+        refused = as_problem(orjson.dumps(MethodNotAllowed("The header Allow names the methods.").as_problem()))
+        refused.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        return refused
     except web.HTTPRequestEntityTooLarge:
         return as_problem(orjson.dumps(BodyTooLarge("The body may have at most 64 KiB.").as_problem()))
     except web.RequestPayloadError:

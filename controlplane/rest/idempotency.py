@@ -43,6 +43,8 @@ class IdempotencyKeys:
         key = request.headers.get("Idempotency-Key")
         if key is None or request.method not in ACTING or not request.path.startswith("/api/"):
             return None
+        if not hasattr(getattr(view, "cls", None), str(request.method).lower()):
+            return None  # the view refuses the method
         try:
             question = _question(request, key)
             if question is None:

@@ -67,8 +67,15 @@ class Browsers:
             },
         )
 
-    async def wrong_method(self, request: web.Request) -> web.StreamResponse:
-        raise WrongMethod("Evaluations are asked for by POST, event streams by GET.")
+    def only(self, method: str) -> Handler:
+        """Refuses every method but this one."""
+
+        async def refuse(request: web.Request) -> web.StreamResponse:
+            refused = problem(WrongMethod(f"Ask by {method}."), request.match_info.get("key"))
+            refused.headers["Allow"] = f"{method}, OPTIONS"
+            return refused
+
+        return self.wrap(refuse)
 
     def wrap(self, handler: Handler) -> Handler:
         """Adds the headers, also to refusals, which are problem details with OFREP's members beside them."""

@@ -34,7 +34,11 @@ def routes(desk: Desk, counter: Counter | None = None) -> list[web.RouteDef]:
         headers = {NUMBER: str(told["ruleset"]), "Content-Type": "application/json"}
         return web.Response(body=orjson.dumps(told), headers=headers)
 
-    return [web.get(PATH, cors.wrap(features)), web.options(PATH, cors.preflight)]
+    return [
+        web.get(PATH, cors.wrap(features)),
+        web.options(PATH, cors.preflight),
+        web.route("*", PATH, cors.only("GET")),
+    ]
 
 
 async def _features(counter: Counter, caller: Caller) -> dict[str, Any]:

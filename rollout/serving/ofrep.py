@@ -39,7 +39,8 @@ def routes(desk: Desk, counter: Counter | None = None, listening: Streams | None
         web.post(BULK, cors.wrap(window.bulk)),
         web.get(streams.PATH, cors.wrap(listening.serve), allow_head=False),
         *(web.options(path, cors.preflight) for path in paths),
-        *(web.route("*", path, cors.wrap(cors.wrong_method)) for path in paths),
+        *(web.route("*", path, cors.only("POST")) for path in (ANY_KEY, BULK)),
+        web.route("*", streams.PATH, cors.only("GET")),
     ]
 
 

@@ -199,6 +199,7 @@ EDGE: dict[Least, str] = {
         ANY  /ofrep/v1/events
         ANY  /ofrep/v1/evaluate/flags
         ANY  /ofrep/v1/evaluate/flags/{key}
+        ANY  /v1/me/features
         ANY  /v1/{path}
         OPTIONS /ofrep/v1/events
         OPTIONS /ofrep/v1/evaluate/flags

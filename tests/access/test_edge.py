@@ -33,6 +33,13 @@ def addresses(edge: Edge) -> Iterator[tuple[str, str]]:
             yield route.method.replace("*", "ANY"), route.resource.canonical
 
 
+def filled(address: str) -> str:
+    path = REGISTRATION if address == "/v1/{path}" else address
+    for place, value in PLACES.items():
+        path = path.replace(place, value)
+    return path
+
+
 @pytest.fixture
 def carried(
     stack_environment: dict[str, str], redis_url: str, tmp_path: object
@@ -62,9 +69,7 @@ async def test_every_address__of_the_edge__lets_in_whom_the_table_says(
     wrong = []
     async with ClientSession(f"http://127.0.0.1:{edge.env.port}") as session:
         for (method, address), least in lines(EDGE).items():
-            path = REGISTRATION if address == "/v1/{path}" else address
-            for place, value in PLACES.items():
-                path = path.replace(place, value)
+            path = filled(address)
             for caller, headers in carried[1].items():
                 asked = method.replace("ANY", "DELETE")
                 answer = await session.request(asked, path, headers=headers, json={}, allow_redirects=False)
