@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import ValidationError
@@ -23,7 +24,8 @@ from rollout.console.forms import Reasoned, ReasonedForm, actor_of, pill
 from rollout.errors import AudienceInvalid, FeatureInvalid
 from rollout.models import Audience, Feature, Ruleset
 from rollout.questions.audiences import uses
-from rollout.questions.overview import FeatureRow, feature_rows
+from rollout.questions.changes import changes_since
+from rollout.questions.overview import FeatureRow, feature_rows, idle_rules
 from rollout.questions.preview import Preview, of_audience, of_feature
 from rollout.questions.rulesets import history
 
@@ -34,20 +36,37 @@ CONFIRMED = "_confirmed"
 class DefinitionForm(ReasonedForm):
     """Faults stand beside their field, with the path inside it."""
 
-    def refuse(self, refusal: FeatureInvalid | AudienceInvalid) -> None:
-        path = str(refusal.extra["path"])
-        field = path.partition(".")[0].partition("[")[0]
-        self.add_error(field if field in self.fields else None, ValidationError(refusal.detail))
+    at_revision = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["at_revision"].initial = self.instance.revision
 
     @property
     def is_change(self) -> bool:
         return self.instance.pk is not None
+
+    def clean(self) -> None:
+        """Whoever changed it meanwhile isn't overwritten by what stands in an older form."""
+        super().clean()
+        read = self.cleaned_data.get("at_revision")
+        if self.is_change and read != self.instance.revision:
+            done = changes_since(self.instance, read or 0)
+            self.add_error(
+                None, ValidationError(f"{done} Nothing was stored: load the page again to go on from there.")
+            )
 
 
 class FeatureForm(DefinitionForm):
     class Meta:
         model = Feature
         fields = "__all__"
+
+    def clean_why(self) -> str:
+        why = self.cleaned_data["why"]
+        if self.is_change and not why and self.data.get("visible_to_phones") and not self.instance.visible_to_phones:
+            raise ValidationError("Say why: this shows the feature to phones.")
+        return str(why)
 
     def clean_variants(self) -> Any:
         value = self.cleaned_data["variants"]
@@ -105,14 +124,14 @@ class Previewed(Reasoned):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        if request.method == "POST" and object_id and CONFIRMED not in request.POST:
+        if request.method == "POST" and object_id:
             asked = self._ask(request, object_id)
             if asked is not None:
                 return asked
         return super().changeform_view(request, object_id, *args, **kwargs)
 
     def _ask(self, request: HttpRequest, object_id: str) -> HttpResponse | None:
-        """The page that shows what the change would do; None when there is nothing to ask."""
+        """The page that shows what the change would do, and asks why it widens; None when there is nothing to ask."""
         thing = self.get_object(request, unquote(object_id))
         if thing is None or not self.has_change_permission(request, thing):
             return None
@@ -123,15 +142,18 @@ class Previewed(Reasoned):
             preview = self.preview(thing, form.changes())
         except Refusal:
             return None  # storing it meets the same refusal, and shows it
-        if not preview.moves_anybody:
+        why, confirmed = form.cleaned_data["why"], CONFIRMED in request.POST
+        if not preview.moves_anybody or (confirmed and (why or not preview.widens)):
             return None
         sent = [(name, value) for name in request.POST for value in request.POST.getlist(name)]
         context = {
             **admin.site.each_context(request),
             "title": f"Before you save: {thing}",
             "preview": preview,
-            "sent": [(name, value) for name, value in sent if name != "csrfmiddlewaretoken"],
+            "sent": [(name, value) for name, value in sent if name not in ("csrfmiddlewaretoken", "why", CONFIRMED)],
             "confirmed": CONFIRMED,
+            "why": why,
+            "unanswered": confirmed,
             "back": request.path,
         }
         return TemplateResponse(request, "console/preview.html", context)
@@ -149,8 +171,16 @@ class FeatureAdmin(Previewed):
         ("What it is", {"fields": ("key", "name", "description", "owner", "visible_to_phones")}),
         ("Who can have it", {"fields": ("requirements", "prerequisites", "rules")}),
         ("Values", {"fields": ("kind", "variants", "default_variant", "off_variant"), "classes": ("collapse",)}),
-        ("", {"fields": ("why",)}),
+        ("", {"fields": ("why", "at_revision")}),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A new feature says at once who decides who has it; later that is a verb."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is not None:
+            return fieldsets
+        what, who, *rest = fieldsets
+        return [what, (who[0], {"fields": ("access", *who[1]["fields"])}), *rest]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("key", "kind") if obj else ()
@@ -193,7 +223,10 @@ class FeatureAdmin(Previewed):
         values, now = form.changes(), timezone.now()
         reason = form.cleaned_data.get("why", "")
         if change:
-            features.change_feature(obj.key, changes=values, actor=actor_of(request), reason=reason, now=now)
+            revision = form.cleaned_data["at_revision"]
+            features.change_feature(
+                obj.key, changes=values, actor=actor_of(request), reason=reason, revision=revision, now=now
+            )
         else:
             fields = {name: value for name, value in form.cleaned_data.items() if name in features.CHANGEABLE}
             made = features.create_feature(
@@ -206,6 +239,8 @@ class FeatureAdmin(Previewed):
                 now=now,
             )
             obj.pk = made.pk
+        if "rules" in form.changed_data and (idle := idle_rules(Feature.objects.get(pk=obj.pk))):
+            messages.warning(request, idle)
 
 
 @admin.register(Audience)
@@ -216,7 +251,7 @@ class AudienceAdmin(Previewed):
     search_fields = ("key", "name")
     list_before_template = "console/lists/audiences.html"
     change_form_outer_before_template = "console/before/audience.html"
-    fieldsets = (("", {"fields": ("key", "name", "any_of", "why")}),)
+    fieldsets = (("", {"fields": ("key", "name", "any_of", "why", "at_revision")}),)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj and not self.has_change_permission(request, obj):
@@ -245,7 +280,9 @@ class AudienceAdmin(Previewed):
             "actor": actor_of(request), "now": timezone.now(), "reason": form.cleaned_data.get("why", ""),
         }  # fmt: skip
         if change:
-            audiences.change_audience(obj.key, changes=form.changes(), **about)
+            audiences.change_audience(
+                obj.key, changes=form.changes(), revision=form.cleaned_data["at_revision"], **about
+            )
         else:
             made = audiences.create_audience(
                 obj.key, name=form.cleaned_data["name"], any_of=form.cleaned_data["any_of"], **about

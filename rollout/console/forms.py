@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.forms import ModelForm
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -56,8 +56,8 @@ class ByActions(ModelAdmin):  # type: ignore[misc]
         try:
             answer: HttpResponse = super().changeform_view(request, *args, **kwargs)
         except Refusal as refusal:
-            messages.error(request, refusal.detail)
-            return HttpResponseRedirect(request.get_full_path())
+            request.refusal = refusal  # type: ignore[attr-defined]  # the form that is made next says it
+            answer = super().changeform_view(request, *args, **kwargs)
         return answer
 
     def log_addition(self, request: HttpRequest, *args: Any) -> None:
@@ -71,15 +71,30 @@ class ByActions(ModelAdmin):  # type: ignore[misc]
 
 
 class ReasonedForm(ModelForm):  # type: ignore[type-arg]
-    """A form whose change is explained. The reason stands in the audit."""
+    """A form whose change is explained. The reason stands in the audit. What an action refused stands beside its field,
+    and everything that was typed stays.
+    """
+
+    refusal: Refusal | None = None
 
     why = forms.CharField(
         label="Why", required=False, max_length=500, help_text="Stands in the audit.", widget=forms.TextInput
     )
 
+    def full_clean(self) -> None:
+        super().full_clean()
+        if self.refusal is not None and self.is_bound:
+            self.refuse(self.refusal)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Says so beside the field that the refusal's path leads to, or above the form."""
+        path = str(refusal.extra.get("path", ""))
+        field = path.partition(".")[0].partition("[")[0]
+        self.add_error(field if field in self.fields else None, ValidationError(refusal.detail))
+
     def changes(self) -> dict[str, Any]:
-        """What was changed, without the why."""
-        return {name: self.cleaned_data[name] for name in self.changed_data if name != "why"}
+        """What was changed, without what only accompanies a change."""
+        return {name: self.cleaned_data[name] for name in self.changed_data if name not in ("why", "at_revision")}
 
 
 def style(form: Any) -> None:
@@ -99,4 +114,5 @@ class Reasoned(ByActions):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         made = super().get_form(request, obj, change, **kwargs)
         style(made)
+        made.refusal = getattr(request, "refusal", None)
         return made

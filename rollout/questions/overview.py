@@ -39,6 +39,7 @@ from rollout.rules.spread.standing import (
     feature_standing,
     grants_ignored,
     people_words,
+    rules_ignored,
 )
 
 SPARK_MINUTES = 30
@@ -65,6 +66,10 @@ class FeatureRow:
     @property
     def is_on(self) -> bool:
         return self.feature.switch == Switch.ON
+
+    @property
+    def idle_rules(self) -> str:
+        return idle_rules(self.feature)
 
     @property
     def grants_count(self) -> bool:
@@ -155,6 +160,11 @@ def wave_facts(wave: Wave) -> WaveFacts:
 def ignored_by(feature: Feature) -> str:
     """Why grants give nobody the feature; empty where they do."""
     return grants_ignored(feature.name, Access(feature.access))
+
+
+def idle_rules(feature: Feature) -> str:
+    """That its rules decide nothing; empty where they do."""
+    return rules_ignored(len(feature.rules), Access(feature.access))
 
 
 def window_facts(window: Window) -> WindowFacts:

@@ -40,6 +40,12 @@ def form(**changes: Any) -> dict[str, Any]:
     return fields | changes
 
 
+def send(client: Client, thing: Any, data: dict[str, Any]) -> Any:
+    """As the page sends it: with the revision that it was made from."""
+    thing.refresh_from_db()
+    return client.post(page_of(thing), {"at_revision": thing.revision, **data})
+
+
 def page_of(thing: Any) -> str:
     return f"/console/rollout/{thing._meta.model_name}/{thing.pk}/change/"
 
@@ -49,7 +55,7 @@ def test_feature__change_that_moves_people__is_shown_before_it_is_stored(client:
     feature = operators.feature(access="rules")
     sent = form(rules=json.dumps([{"any_of": GERMANS}]), why="Germany first.")
 
-    asked = client.post(page_of(feature), sent)
+    asked = send(client, feature, sent)
 
     page = asked.content.decode()
     assert asked.status_code == 200
@@ -59,7 +65,7 @@ def test_feature__change_that_moves_people__is_shown_before_it_is_stored(client:
     assert str(people[0].pk) in page
     assert Feature.objects.get().rules == []
 
-    stored = client.post(page_of(feature), {**sent, "_confirmed": "1"})
+    stored = send(client, feature, {**sent, "_confirmed": "1"})
 
     assert stored.status_code == 302
     assert Feature.objects.get().rules == [{"any_of": GERMANS}]
@@ -70,8 +76,8 @@ def test_feature__change_that_moves_nobody__is_stored_at_once(client: Client) ->
     feature = operators.feature(access="rules")
     builders.subscriber(country="AT")
 
-    assert client.post(page_of(feature), form(rules=json.dumps([{"any_of": GERMANS}]))).status_code == 302
-    assert client.post(page_of(feature), form(name="Calls", rules=json.dumps([{"any_of": GERMANS}]))).status_code == 302
+    assert send(client, feature, form(rules=json.dumps([{"any_of": GERMANS}]))).status_code == 302
+    assert send(client, feature, form(name="Calls", rules=json.dumps([{"any_of": GERMANS}]))).status_code == 302
 
     assert (Feature.objects.get().name, Feature.objects.get().rules) == ("Calls", [{"any_of": GERMANS}])
 
@@ -90,7 +96,7 @@ def test_feature__that_can_not_be_saved__says_so_beside_the_field(
 ) -> None:
     feature = operators.feature()
 
-    answer = client.post(page_of(feature), form(**changes))
+    answer = send(client, feature, form(**changes))
 
     errors = answer.context["adminform"].form.errors
     assert list(errors) == [field]
@@ -109,9 +115,12 @@ def test_audience__made_changed_and_deleted__by_the_console(client: Client) -> N
     sent = {"name": "Near", "any_of": "[]", "why": ""}
     builders.subscriber(country="AT")
 
-    asked = client.post(page_of(audience), sent)
+    asked = send(client, audience, sent)
     assert "voice-calls: 1 gain it" in asked.content.decode()
-    assert client.post(page_of(audience), {**sent, "_confirmed": "1"}).status_code == 302
+    unanswered = send(client, audience, {**sent, "_confirmed": "1"})
+    assert "Say why: people gain it." in unanswered.content.decode()
+    assert current().audiences["near"] != ()
+    assert send(client, audience, {**sent, "_confirmed": "1", "why": "All of them."}).status_code == 302
     assert current().audiences["near"] == ()
     page = client.get(page_of(audience)).content.decode()
     assert "features.voice-calls.rules[0]" in page
@@ -141,8 +150,8 @@ def test_definitions__seen_by_somebody_who_only_looks__stay(role: str) -> None:
 
     assert client.get(page_of(audience)).status_code == 200
     assert "Delete…" not in client.get(page_of(audience)).content.decode()
-    assert client.post(page_of(audience), {"name": "X", "any_of": "[]"}).status_code == 403
-    assert client.post(page_of(feature), form(rules="[{}]")).status_code == 403
+    assert send(client, audience, {"name": "X", "any_of": "[]"}).status_code == 403
+    assert send(client, feature, form(rules="[{}]")).status_code == 403
     assert client.post(f"/console/rollout/audience/{audience.pk}/delete/", {"post": "yes"}).status_code == 403
     assert client.get("/console/rollout/audience/add/").status_code == 403
 
@@ -174,3 +183,66 @@ def test_launch__asked_for__says_who_gains(client: Client) -> None:
     feature = operators.feature()
 
     assert "voice-calls: 1 gain it" in client.get(f"/console/do/feature/{feature.pk}/launch/").content.decode()
+
+
+def test_feature__changed_by_somebody_else_meanwhile__is_not_overwritten(client: Client) -> None:
+    feature = operators.feature(access="rules", rules=[{"any_of": GERMANS}])
+    stale = {**form(name="Calls"), "at_revision": feature.revision}
+    Api().patch("features/voice-calls", {"rules": [], "reason": "Too early."})
+
+    answer = client.post(page_of(feature), stale)
+
+    page = answer.content.decode()
+    assert "It was changed meanwhile: Feature voice-calls changed by API key a backend" in page
+    assert "(rules)" in page
+    assert 'value="Calls"' in page
+    found = Feature.objects.get()
+    assert (found.name, found.rules) == ("Voice calls", [])
+    assert client.post(page_of(feature), form(name="Calls")).status_code == 200  # without a revision, it may be older
+
+
+def test_audience__changed_by_somebody_else_meanwhile__is_not_overwritten(client: Client) -> None:
+    Api().post("audiences", {"key": "near", "any_of": GERMANS})
+    audience = Audience.objects.get()
+    Api().patch("audiences/near", {"any_of": []})
+
+    answer = client.post(
+        page_of(audience), {"name": "N", "any_of": json.dumps(GERMANS), "at_revision": audience.revision}
+    )
+
+    assert "Audience near changed by API key a backend" in answer.content.decode()
+    assert Audience.objects.get().any_of == []
+
+
+def test_feature__shown_to_phones__needs_a_reason(client: Client) -> None:
+    feature = operators.feature(visible_to_phones=False)
+
+    answer = send(client, feature, form())
+
+    assert "Say why" in answer.context["adminform"].form.errors["why"][0]
+    assert not Feature.objects.get().visible_to_phones
+    assert send(client, feature, form(why="We announce it.")).status_code == 302
+
+
+def test_feature__that_narrows__needs_no_reason(client: Client) -> None:
+    feature = operators.feature(access="rules", rules=[{}])
+    builders.subscriber()
+    sent = form(rules="[]")
+
+    assert "voice-calls: 1 lose it" in send(client, feature, sent).content.decode()
+    assert send(client, feature, {**sent, "_confirmed": "1"}).status_code == 302
+
+
+def test_feature__with_rules_that_decide_nothing__says_so(client: Client) -> None:
+    terms = {**form(rules=json.dumps([{"any_of": GERMANS}])), "key": "video", "kind": "boolean"}
+
+    page = client.post("/console/rollout/feature/add/", {**terms, "access": "granted"}, follow=True).content.decode()
+    feature = Feature.objects.get()
+    client.post("/console/rollout/feature/add/", {**terms, "key": "ruled", "access": "rules"})
+
+    idle = "It has 1 rule, which decides nothing while access is “granted”: set access to “rules” for that."
+    assert idle in page
+    assert idle in client.get(f"/console/panel/feature/{feature.pk}/").content.decode()
+    ruled = Feature.objects.get(key="ruled")
+    assert ruled.access == "rules"
+    assert "decides nothing" not in client.get(f"/console/panel/feature/{ruled.pk}/").content.decode()

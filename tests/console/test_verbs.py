@@ -184,18 +184,35 @@ def test_wave__made_opened_held_and_resumed__goes_through_its_states(client):
     assert states == ["open", "held", "open"]
 
 
-def test_wave__with_a_clause_that_can_not_be__is_refused_above_the_form(client):
+def test_wave__with_a_clause_that_can_not_be__is_refused_beside_its_field_and_keeps_what_was_typed(client):
     feature = operators.feature()
 
-    terms = {"feature": feature.pk, "name": "A", "any_of": '[[{"trait": "country"}]]', "share_ppm": 10}
-    answer = client.post("/console/rollout/wave/add/", terms, follow=True)
+    terms = {"feature": feature.pk, "name": "Only Germans", "any_of": '[[{"trait": "country"}]]', "share_ppm": 10}
+    answer = client.post("/console/rollout/wave/add/", terms)
 
     assert not Wave.objects.exists()
-    assert "any_of" in said(answer)
+    assert "any_of" in answer.context["adminform"].form.errors["any_of"][0]
+    page = answer.content.decode()
+    assert 'value="Only Germans"' in page
+    assert "country" in page
+
+
+def test_window__refused_by_the_action__keeps_what_was_typed(client):
+    feature = operators.feature()
+    closed = {"closes_at_0": "2015-03-31", "closes_at_1": "12:00:00"}
+
+    answer = client.post("/console/rollout/window/add/", {**WINDOW, **closed, "feature": feature.pk, "why": "Soon."})
+
+    assert not Window.objects.exists()
+    assert "A window closes in the future." in answer.context["adminform"].form.errors["closes_at"][0]
+    page = answer.content.decode()
+    for typed in ("Saturday test", "2015-03-31", "Soon."):
+        assert f'value="{typed}"' in page
 
 
 def test_feature__made_and_changed__publishes_a_ruleset(client):
-    terms = {"key": "video", "name": "Video", "description": "", "owner": "", "requirements": "{}", "prerequisites": "",
+    terms = {"key": "video", "access": "granted",
+             "name": "Video", "description": "", "owner": "", "requirements": "{}", "prerequisites": "",
              "rules": "[]", "kind": "boolean", "variants": '{"on": true, "off": false}', "default_variant": "on",
              "off_variant": "off"}  # fmt: skip
     made = client.post("/console/rollout/feature/add/", terms)
@@ -203,7 +220,7 @@ def test_feature__made_and_changed__publishes_a_ruleset(client):
     version = Ruleset.objects.latest("version").version
     feature = Feature.objects.get()
 
-    changed = {**terms, "visible_to_phones": "on", "why": "We announce it."}
+    changed = {**terms, "visible_to_phones": "on", "why": "We announce it.", "at_revision": feature.revision}
     client.post(f"/console/rollout/feature/{feature.pk}/change/", changed)
 
     feature.refresh_from_db()

@@ -209,6 +209,14 @@ def grants_ignored(name: str, access: Access) -> str:
             assert_never(access)
 
 
+def rules_ignored(rules: int, access: Access) -> str:
+    """That rules which somebody wrote decide nothing; empty where they do, or where there are none."""
+    if not rules or access is Access.RULES:
+        return ""
+    count = "1 rule, which decides" if rules == 1 else f"{rules} rules, which decide"
+    return f"It has {count} nothing while access is “{access}”: set access to “rules” for that."
+
+
 def _in_vain(facts: FeatureFacts) -> Standing | None:
     """Something is open that gives nobody the feature."""
     waves = [f"wave “{wave.name}”" for wave in facts.waves if wave.state is WaveState.OPEN]

@@ -43,6 +43,7 @@
       });
       return;
     }
+    if (event.target.closest("[data-back]") && history.length > 1) { event.preventDefault(); history.back(); return; }
     const closer = event.target.closest("[data-dialog-close]");
     const open = closer && closer.closest("dialog");
     if (open) { event.preventDefault(); open.close(); }
