@@ -79,7 +79,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("given_clause", "trait", "expected"), TABLE)
 def test_clause__table__answers_as_unleash_does(given_clause: dict[str, Any], trait: Any, expected: bool) -> None:
-    assert answer(given_clause, {"t": trait}) is expected
+    assert answer(given_clause, {"t": trait}, strict=bool(given_clause["values"])) is expected
 
 
 def test_clause__every_operator__is_in_the_table() -> None:
@@ -222,6 +222,7 @@ def deep(levels: int) -> Any:
         ([[clause("IN", "x", invertd=True)]], "any_of[0][0].invertd"),
         ([[clause("IN", "x", inverted="yes")]], "any_of[0][0].inverted"),
         ([[clause("IN", {})]], "any_of[0][0].values[0]"),
+        ([[clause("IN")]], "any_of[0][0].values"),
         ([[clause("IN", "x" * 257)]], "any_of[0][0].values[0]"),
         ([[clause("IN", *range(5_001))]], "any_of[0][0].values"),
         ([[clause("NUM_GT", "x")]], "any_of[0][0].values"),

@@ -133,6 +133,8 @@ def flaw(clause: Clause) -> str | None:
     operator, values = clause.operator, clause.values
     if operator is None:
         return f"{clause.name[:40]!r} is no operator; known are {', '.join(Operator)}."
+    if not values:
+        return f"{operator} compares with at least one value, and there is none."
     if operator in SINGLE and len(values) != 1:
         return f"{operator} compares with exactly one value, not {len(values)}."
     for value in values:
