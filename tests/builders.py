@@ -55,7 +55,7 @@ def api_key(*scopes: str, name: str = "a backend", **fields: Any) -> tuple[str, 
         name=name,
         prefix=key[:8],
         digest=hashlib.sha256(key.encode()).digest(),
-        scopes=list(scopes) or ["evaluate", "read", "operate"],
+        scopes=list(scopes) or ["evaluate", "read", "operate", "audit"],
         **values,
     )
     return key, row

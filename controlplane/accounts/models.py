@@ -168,11 +168,12 @@ class ApiKey(models.Model):
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=12, help_text="The first characters, to tell keys apart")
     digest = models.BinaryField(unique=True)
-    scopes = ArrayField(models.CharField(max_length=32), help_text="evaluate, read, operate")
+    scopes = ArrayField(models.CharField(max_length=32), help_text="evaluate, read, operate, audit")
     created_by = models.CharField(max_length=150)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    maker = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="made")
 
     objects = ApiKeyQuerySet.as_manager()
 

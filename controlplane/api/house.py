@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 
 from calls.models import CallRecord
 from controlplane.accounts.actions.devices import live_device_of, sign_out_device
+from controlplane.accounts.actions.keys import Scope
 from controlplane.accounts.actions.subscribers import NewPerson, import_people
 from controlplane.accounts.models import ApiKey, Subscriber
 from controlplane.api import house_bodies as bodies
@@ -109,9 +110,13 @@ class KeysView(APIView):
 
     @extend_schema(request=bodies.KeyBody, responses={201: bodies.NewKeyAnswer}, operation_id="create_key")
     def post(self, request: Request) -> Response:
-        """A new key. Its secret stands in this answer and nowhere else."""
+        """A new key. Its secret stands in this answer and nowhere else.
+
+        It may no more than the key that makes it, and ends with that at the latest.
+        """
         body = read(bodies.KeyBody, request)
-        key, row = keys.issue(body.pop("name"), actor=actor_of(request), now=timezone.now(), **body)
+        maker = request.auth if isinstance(request.auth, ApiKey) else None
+        key, row = keys.issue(body.pop("name"), actor=actor_of(request), now=timezone.now(), maker=maker, **body)
         return Response({**bodies.KeyAnswer(row).data, "key": key}, status=201)
 
 
@@ -125,6 +130,8 @@ class RevokeKeyView(APIView):
 
 
 class AuditView(APIView):
+    required_scope = Scope.AUDIT
+
     @extend_schema(parameters=PAGING, responses=list_of(bodies.AuditAnswer), operation_id="list_audit")
     def get(self, request: Request) -> Response:
         """Who decided what, the oldest first."""
@@ -132,6 +139,8 @@ class AuditView(APIView):
 
 
 class VerifyAuditView(APIView):
+    required_scope = Scope.AUDIT
+
     @extend_schema(responses=bodies.VerifyAnswer, operation_id="verify_audit")
     def get(self, request: Request) -> Response:
         """Walks the whole trail: whether an entry was changed, left out or cut off."""

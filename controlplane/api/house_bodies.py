@@ -8,7 +8,12 @@ from controlplane.accounts.models import SUBSCRIBER_KIND, ApiKey, Subscriber
 from controlplane.audit.models import AuditEntry
 from controlplane.rest.bodies import Body, ReasonBody
 
-SCOPES = [("evaluate", "Ask what somebody has"), ("read", "See what operators see"), ("operate", "Every verb")]
+SCOPES = [
+    ("evaluate", "Ask what somebody has"),
+    ("read", "See what operators see"),
+    ("operate", "Every verb"),
+    ("audit", "Read the audit"),
+]
 
 
 class DeploymentAnswer(Body):
@@ -72,7 +77,7 @@ class SubscriberDetailAnswer(SubscriberAnswer):
 
 class KeyBody(ReasonBody):
     name = serializers.CharField(max_length=100, help_text="What it is for")
-    scopes = serializers.ListField(child=serializers.ChoiceField(choices=SCOPES), min_length=1, max_length=3)
+    scopes = serializers.ListField(child=serializers.ChoiceField(choices=SCOPES), min_length=1, max_length=len(SCOPES))
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
 
 

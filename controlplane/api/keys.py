@@ -21,10 +21,13 @@ def issue(
     now: datetime,
     expires_at: datetime | None = None,
     reason: str = "",
+    maker: ApiKey | None = None,
 ) -> tuple[str, ApiKey]:
     """A new key, in clear, and its row; the edges know it as soon as they have the new ruleset."""
     with transaction.atomic():
-        key, row = create_key(name, scopes=scopes, actor=actor, now=now, expires_at=expires_at, reason=reason)
+        key, row = create_key(
+            name, scopes=scopes, actor=actor, now=now, expires_at=expires_at, reason=reason, maker=maker
+        )
         publish(actor=actor, now=now, note=f"API key {row.prefix}… created")
     return key, row
 

@@ -13,7 +13,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from controlplane.accounts.access_token import live_device, read_token
-from controlplane.accounts.actions.keys import PREFIX, Scope, live_key
+from controlplane.accounts.actions.keys import PREFIX, Scope, held, live_key
 from controlplane.accounts.models import ApiKey, Device
 from controlplane.accounts.roles import Role, has_role, rights_of
 from controlplane.audit.models import Channel
@@ -23,8 +23,6 @@ from controlplane.base.addresses import client_address as nearest
 from controlplane.base.refusal import NotAllowed, NotAuthenticated
 
 SAFE = ("GET", "HEAD", "OPTIONS")
-# What each scope of a key also allows.
-IMPLIED = {Scope.OPERATE: {Scope.OPERATE, Scope.READ}, Scope.READ: {Scope.READ}, Scope.EVALUATE: {Scope.EVALUATE}}
 
 
 class KeyRefused(NotAuthenticated):
@@ -85,10 +83,10 @@ class HasScope(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         asked = getattr(view, "required_scope", None)
         needed = Scope(asked) if asked else Scope.READ if request.method in SAFE else Scope.OPERATE
-        held = scopes_of(request)
-        if held is None:
+        scopes = scopes_of(request)
+        if scopes is None:
             raise NotAuthenticated("Send an API key in the header X-API-Key.")
-        if needed not in held:
+        if needed not in scopes:
             raise NotAllowed(f"This needs the scope {needed.value}. Ask for a key that has it.")
         return True
 
@@ -96,20 +94,20 @@ class HasScope(BasePermission):
 def scopes_of(request: Request) -> set[Scope] | None:
     """What the caller may do; None when nobody is signed in."""
     if isinstance(request.auth, ApiKey):
-        known = {scope.value for scope in Scope}
-        return {implied for name in request.auth.scopes if name in known for implied in IMPLIED[Scope(name)]}
+        return held(request.auth)
     user = request.user
     if user is None or isinstance(user, Device) or not user.is_authenticated:
         return None
-    held = {Scope.READ, Scope.EVALUATE} if has_role(user, Role.VIEWER) else set()
-    return held | {Scope.OPERATE} if has_role(user, Role.OPERATOR) else held
+    scopes = {Scope.READ, Scope.EVALUATE} if has_role(user, Role.VIEWER) else set()
+    scopes |= {Scope.AUDIT} if has_role(user, Role.AUDITOR) else set()
+    return scopes | {Scope.OPERATE} if has_role(user, Role.OPERATOR) else scopes
 
 
 def actor_of(request: Request) -> Actor:
     """Who stands in the audit for what this request changes."""
     if isinstance(request.auth, ApiKey):
-        held = {Right.OPERATE} if Scope.OPERATE in (scopes_of(request) or ()) else frozenset[Right]()
-        return Actor.api_key(f"{request.auth.name} ({request.auth.prefix}…)", held)
+        rights = {Right.OPERATE} if Scope.OPERATE in held(request.auth) else frozenset[Right]()
+        return Actor.api_key(f"{request.auth.name} ({request.auth.prefix}…)", rights)
     return Actor.operator(request.user.get_username(), rights_of(request.user), Channel.REST)
 
 

@@ -16,6 +16,7 @@ class Caller(StrEnum):
     EVALUATE = "an API key for evaluate"
     READ = "an API key for read"
     OPERATE = "an API key for operate"
+    AUDIT = "an API key for audit"
     REVOKED = "a revoked API key"
     LEFT = "the session of an operator who was shut out"
     STAFF = "an operator without a role"
@@ -38,6 +39,7 @@ class Least(StrEnum):
     PHONE_OR_EVALUATE = "a phone, or the scope evaluate"
     READ = "the scope read"
     OPERATE = "the scope operate"
+    AUDIT = "the scope audit"
     STAFF = "a sign-in to the console"
     VIEWER = "any role"
     OPERATOR = "a role that acts"
@@ -52,6 +54,7 @@ MAY: dict[Least, frozenset[Caller]] = {
     Least.PHONE_OR_EVALUATE: frozenset({Caller.PHONE, Caller.EVALUATE}),
     Least.READ: frozenset({Caller.READ, Caller.OPERATE}),
     Least.OPERATE: frozenset({Caller.OPERATE}),
+    Least.AUDIT: frozenset({Caller.AUDIT}),
     Least.STAFF: ROLES | {Caller.STAFF},
     Least.VIEWER: ROLES,
     Least.OPERATOR: ACTING,
@@ -112,9 +115,11 @@ WEB: dict[Least, str] = {
         GET  api/subscribers/<str:named>
         GET  api/calls/<uuid:id>
         GET  api/keys
+        GET  api/outbox
+    """,
+    Least.AUDIT: """
         GET  api/audit
         GET  api/audit/verify
-        GET  api/outbox
     """,
     Least.OPERATE: """
         POST  api/features

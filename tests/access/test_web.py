@@ -89,7 +89,7 @@ def client_of(caller: Caller) -> Client:
         case Caller.PHONE:
             token = token_of(builders.device(Subscriber.objects.all()[0]))
             headers = {"Authorization": f"Bearer {token}"}
-        case Caller.EVALUATE | Caller.READ | Caller.OPERATE:
+        case Caller.EVALUATE | Caller.READ | Caller.OPERATE | Caller.AUDIT:
             headers = {"X-API-Key": builders.api_key(caller.name.lower())[0]}
         case Caller.REVOKED:
             headers = {"X-API-Key": builders.api_key(revoked_at=timezone.now())[0]}

@@ -74,6 +74,25 @@ def test_key__unless_live__is_unknown() -> None:
         revoke_key(0, actor=OLGA, now=NOON)
 
 
+def test_key__made_by_a_key__may_no_more_and_ends_with_it_at_the_latest() -> None:
+    _, maker = create_key("scripts", scopes=["operate"], actor=OLGA, now=NOON, expires_at=NOON + timedelta(days=100))
+    first, one = create_key("first", scopes=["read"], actor=OLGA, now=NOON, maker=maker)
+    later = NOON + timedelta(days=50)
+    second, two = create_key("second", scopes=["operate"], actor=OLGA, now=later, maker=maker)
+    third, _ = create_key("third", scopes=["read"], actor=OLGA, now=later, maker=two)
+
+    for wish, path in (({"expires_at": NOON + timedelta(days=101)}, "expires_at"), ({"scopes": ["audit"]}, "scopes")):
+        with pytest.raises(BadInput) as refused:
+            create_key("more", **{"scopes": ["read"], "actor": OLGA, "now": NOON, "maker": maker, **wish})
+        assert refused.value.extra["path"] == path
+    assert one.expires_at == NOON + timedelta(days=90)
+    assert two.expires_at == maker.expires_at
+    assert all(live_key(key, now=later) for key in (first, second, third))
+    revoke_key(maker.pk, actor=OLGA, now=later)
+    assert [live_key(key, now=later) for key in (first, second, third)] == [None] * 3
+    assert AuditEntry.objects.filter(verb="api_key.revoked").count() == 4
+
+
 def test_operator__gets_what_the_role_may() -> None:
     ensure_roles()
     ensure_roles()

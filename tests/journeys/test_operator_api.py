@@ -353,8 +353,7 @@ def test_unknown_thing__asked_for__is_a_problem(api, path, code):
 
 
 VERBS = ["features/voice-calls/kill", "windows/1/close", "waves/1/hold", "grants/1/revoke", "keys/1/revoke"]
-READS = ["features", "windows", "waves", "areas", "grants", "subscribers", "audit", "overview", "keys", "outbox",
-         "deployment", "audit/verify"]  # fmt: skip
+READS = ["features", "windows", "waves", "areas", "grants", "subscribers", "overview", "keys", "outbox", "deployment"]
 
 
 @pytest.mark.parametrize("path", [*VERBS, "features", "areas", "grants", "subscribers", "keys", "windows", "waves"])
@@ -375,6 +374,12 @@ def test_each_list__by_scope__is_open_to_readers_only(path):
     nobody = Api()
     nobody.key = "rk_wrong"
     assert is_problem(nobody.get(path), 401, "key_refused")
+
+
+@pytest.mark.parametrize("path", ["audit", "audit/verify"])
+def test_audit__is_open_to_keys_of_its_own_scope_only(path):
+    assert Api("audit").get(path).status_code == 200
+    assert is_problem(Api("read", "operate", "evaluate").get(path), 403, "not_allowed")
 
 
 def test_without_a_key__everything_but_the_documentation__is_refused(client):

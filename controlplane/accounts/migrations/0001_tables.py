@@ -24,13 +24,25 @@ class Migration(migrations.Migration):
                 (
                     "scopes",
                     django.contrib.postgres.fields.ArrayField(
-                        base_field=models.CharField(max_length=32), help_text="evaluate, read, operate", size=None
+                        base_field=models.CharField(max_length=32),
+                        help_text="evaluate, read, operate, audit",
+                        size=None,
                     ),
                 ),
                 ("created_by", models.CharField(max_length=150)),
                 ("created_at", models.DateTimeField()),
                 ("expires_at", models.DateTimeField(blank=True, null=True)),
                 ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "maker",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="made",
+                        to="accounts.apikey",
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "API key",

@@ -21,7 +21,7 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True)
         create = verbs.add_parser("create", help="print a new key, once")
         create.add_argument("name", help="what the key is for")
-        create.add_argument("--scopes", default="evaluate", help="evaluate, read, operate, separated by commas")
+        create.add_argument("--scopes", default="evaluate", help="evaluate, read, operate, audit, separated by commas")
         create.add_argument("--reason", default="")
         verbs.add_parser("list", help="show which keys there are")
         revoke = verbs.add_parser("revoke", help="refuse a key from now on")
