@@ -17,7 +17,7 @@ from controlplane.accounts.models import ApiKey
 from controlplane.audit.record import Actor
 from rollout.actions.doorbell import RULESET, ring_on_commit
 from rollout.errors import RulesetInvalid
-from rollout.models import Area, Audience, Feature, Ruleset, Window, WindowState
+from rollout.models import Area, Audience, Feature, Ruleset, Window
 from rollout.rules.ruleset.document import FORMAT, LEAST_READER
 from rollout.serving.ruleset import LARGEST, BadRuleset, canonical, load, sign
 
@@ -29,7 +29,7 @@ COMPILE_SECONDS_PER_100 = 0.1
 
 def build(now: datetime) -> dict[str, Any]:
     """The ruleset's document as the database stands, with version 0: publishing numbers it."""
-    inviting = set(Window.objects.filter(state=WindowState.OPEN).values_list("feature_id", flat=True))
+    inviting = set(Window.objects.inviting(now).values_list("feature_id", flat=True))
     features = Feature.objects.prefetch_related("waves").order_by("key")
     return {
         "format": FORMAT,

@@ -80,7 +80,7 @@ def _check(activate_on: str, numbers: Mapping[str, int | None], closes_at: datet
         least = 1 if field == "places" else 0
         if value is not None and not least <= value <= WINDOW_NUMBER_MOST:
             raise BadInput(f"Give a number from {least} to {WINDOW_NUMBER_MOST:,}.", path=field)
-    if closes_at is not None and closes_at <= now:
+    if rule.is_due(closes_at, now):
         raise BadInput("A window closes in the future.", path="closes_at")
 
 
@@ -92,7 +92,7 @@ def open_window(window_id: int, *, actor: Actor, now: datetime, reason: str = ""
     window = _locked(window_id)
     if not rule.can_open(rule.WindowState(window.state)):
         raise WindowNotOpenable(f"“{window.name}” is {window.state}: make another window to open inviting again.")
-    if window.closes_at is not None and window.closes_at <= now:
+    if rule.is_due(window.closes_at, now):
         raise WindowNotOpenable(f"“{window.name}” should have closed at {window.closes_at:%d %B %Y %H:%M} UTC.")
     if ignored := grants_ignored(window.feature.name, Access(window.feature.access)):
         raise GrantsIgnored(ignored)
@@ -139,13 +139,8 @@ def close_due(*, now: datetime) -> int:
     """Closes every window whose closing time has come. Returns how many. One that fails doesn't keep others open: it is
     logged, and comes again with the next tick.
     """
-    due = (
-        Window.objects.filter(state=rule.WindowState.OPEN, closes_at__lte=now)
-        .order_by("id")
-        .values_list("id", flat=True)
-    )
     closed = 0
-    for each in due:
+    for each in Window.objects.due(now).order_by("id").values_list("id", flat=True):
         try:
             closed += close_window(each, actor=CLOSING_TIME, now=now, reason="Its time was over.").changed
         except Exception:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.core.validators import MaxValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import BooleanField, F, Func, Q, Value
 
 from rollout.models import labels
 from rollout.models.areas import Area
@@ -44,6 +46,20 @@ class Wave(models.Model):
         return f"{self.name} of {self.feature_id}"
 
 
+class WindowQuerySet(models.QuerySet["Window"]):
+    def inviting(self, now: datetime) -> WindowQuerySet:
+        """Those through which invites go."""
+        return self.filter(_is_open(now))
+
+    def due(self, now: datetime) -> WindowQuerySet:
+        """Those whose closing time has come, and which nobody has closed yet."""
+        return self.filter(~Q(_is_open(now)), state=WindowState.OPEN)
+
+
+def _is_open(now: datetime) -> Func:
+    return Func("state", "closes_at", Value(now), function="rollout_window_is_open", output_field=BooleanField())
+
+
 class Window(models.Model):
     """A time in which those who have the feature can bring in others by calling them.
 
@@ -72,6 +88,8 @@ class Window(models.Model):
     closes_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, editable=False)
     report = models.JSONField(null=True, editable=False)
+
+    objects = WindowQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

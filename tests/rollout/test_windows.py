@@ -17,7 +17,8 @@ from rollout import tasks
 from rollout.actions import narrowing, windows
 from rollout.actions.windows import close_due, close_window, create_window, open_window, write_report
 from rollout.errors import FeatureUnknown, WindowNotOpenable
-from rollout.models import CallEvidence, Grant, Measurement, Ruleset, Window
+from rollout.models import CallEvidence, Grant, Measurement, Ruleset, Window, WindowState
+from rollout.rules.spread.window import is_open
 from tests.rollout import cast
 from tests.rollout.cast import OPERATOR, Launch
 
@@ -264,3 +265,42 @@ def test_report__of_a_window_open_for_days__misses_only_announcements_that_can_t
     report = write_report(it.window.pk, now=now)
 
     assert (report["activations"], report["matches_ledger"]) == (2, matches)
+
+
+CLOSING = {"by_hand": None, "just_past": -0.001, "now": 0, "in_a_moment": 0.001, "in_an_hour": 3600}
+
+
+@pytest.mark.parametrize("state", WindowState)
+@pytest.mark.parametrize("closing", CLOSING)
+def test_window__in_each_state_and_time__is_open_by_rule_sql_and_query_alike(state: WindowState, closing: str) -> None:
+    now = timezone.now()
+    seconds = CLOSING[closing]
+    closes_at = None if seconds is None else now + timedelta(seconds=seconds)
+    window = cast.window(cast.feature(), state=state, closes_at=closes_at)
+
+    expected = state == "open" and closing in ("by_hand", "in_a_moment", "in_an_hour")
+
+    assert is_open(state, closes_at, now) is expected
+    assert cast.ask("SELECT rollout_window_is_open(%s, %s, %s)", state.value, closes_at, now)[0] is expected
+    assert list(Window.objects.inviting(now)) == [window] * expected
+    assert list(Window.objects.due(now)) == [window] * (state == "open" and not expected)
+
+
+def test_window__past_its_time__hides_no_older_one_that_is_open() -> None:
+    it = cast.launch()
+    cast.window(it.feature, name="Window B", closes_at=cast.shortly(-1))
+
+    assert cast.reserve(it.alice, it.bob)[1]["window"] == it.window.pk
+    assert invites_left(it)[cast.CALLS]["closes_at"] is None
+
+
+def test_invites_left__after_the_closing_time__are_none() -> None:
+    it = cast.launch(closes_at=cast.shortly(-1))
+
+    assert invites_left(it) == {}
+    Window.objects.update(closes_at=cast.shortly(30))
+    assert invites_left(it)[cast.CALLS]["left"] == 5
+
+
+def invites_left(it: Launch) -> dict[str, Any]:
+    return dict(cast.loaded(cast.ask("SELECT rollout_invites_left(%s)", it.alice.pk)[0]))

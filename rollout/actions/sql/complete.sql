@@ -19,7 +19,7 @@ BEGIN
         CASE
         WHEN r.expires_at <= v_now THEN
             PERFORM rollout_give_back(r.id, 'expired', '');
-        WHEN w.state <> 'open' OR w.closes_at <= v_now
+        WHEN NOT rollout_window_is_open(w.state, w.closes_at, v_now)
             OR EXISTS (SELECT FROM rollout_feature WHERE id = r.feature_id AND switch = 'killed') THEN
             PERFORM rollout_give_back(r.id, 'cancelled', 'window_closed');
         WHEN EXISTS (SELECT FROM rollout_grant WHERE feature_id = r.feature_id AND subscriber_id = r.callee_id

@@ -1,9 +1,8 @@
--- Everything that decides an invite, read at once: rollout_invite_verdict and rollout/rules/spread/invite.py judge by these.
+-- Everything that decides an invite, read at once: rollout_invite_verdict judges by these.
 --
 -- The area is the callee's. For somebody unknown it is the area of the number's country, when the caller of this function
 -- gives one, and the inviter's own otherwise: an unknown person must get the answer that a known one would.
--- The window is the one opened last of those that are open and cover the area, else the one closed last; `p_window` names
--- it when its row is locked already. A pending place of the same two people is not counted: the new call takes it over.
+-- `p_window` names the window when its row is locked already. A pending place of the same two people is not counted: the new call takes it over.
 CREATE OR REPLACE FUNCTION rollout_invite_facts(
     p_feature text, p_caller uuid, p_callee uuid, p_country text DEFAULT NULL, p_window bigint DEFAULT NULL
 ) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
@@ -35,12 +34,11 @@ BEGIN
         WHEN p_country IS NOT NULL THEN rollout_area_of(p_country, '')
         ELSE rollout_area_of(v_caller.country, v_caller.carrier) END;
     SELECT * INTO v_allowance FROM rollout_allowance WHERE area_id = v_area.id;
-    SELECT w.* INTO v_window FROM rollout_window w
-        WHERE CASE WHEN p_window IS NOT NULL THEN w.id = p_window ELSE
-            w.feature_id = v_feature.id AND w.state <> 'scheduled' AND (
-                NOT EXISTS (SELECT FROM rollout_window_areas c WHERE c.window_id = w.id)
-                OR EXISTS (SELECT FROM rollout_window_areas c WHERE c.window_id = w.id AND c.area_id = v_area.id)) END
-        ORDER BY w.state = 'open' DESC, coalesce(w.closed_at, w.opened_at) DESC, w.id DESC LIMIT 1;
+    IF p_window IS NULL THEN
+        SELECT * INTO v_window FROM rollout_window_of(v_feature.id, v_area.id, v_now);
+    ELSE
+        SELECT * INTO v_window FROM rollout_window WHERE id = p_window;
+    END IF;
     SELECT * INTO v_pending FROM rollout_reservation
         WHERE feature_id = v_feature.id AND callee_id = p_callee AND state = 'pending';
     IF v_pending.inviter_id = v_mine.id AND v_pending.window_id = v_window.id THEN
@@ -69,7 +67,7 @@ BEGIN
             'grant', CASE WHEN v_theirs.id IS NOT NULL THEN jsonb_build_object('id', v_theirs.id, 'state', v_theirs.state)
                 END) END,
         'window', CASE WHEN v_window.id IS NOT NULL THEN jsonb_build_object(
-            'id', v_window.id, 'name', v_window.name, 'state', v_window.state, 'test', v_window.test,
+            'id', v_window.id, 'state', v_window.state, 'open', rollout_window_is_open(v_window.state, v_window.closes_at, v_now),
             'activate_on', v_window.activate_on, 'depth_limit', v_window.depth_limit, 'quota', v_window.quota,
             'budget', v_window.places, 'used', v_window.used, 'pending', greatest(0, v_window.pending - v_own),
             'root_budget', v_window.root_budget, 'min_grant_age_s', v_window.min_grant_age_seconds,

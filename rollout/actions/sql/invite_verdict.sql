@@ -1,6 +1,10 @@
--- The outcome that the facts lead to, first decisive wins; `ok` when an invite may go out. Agrees, situation by situation,
--- with rollout/rules/spread/invite.py, which says why this order: what concerns the inviter and the window comes before
--- everything that concerns the callee.
+-- The outcome that the facts lead to, first decisive wins; `ok` when an invite may go out. `cause` is for operators;
+-- `retry_at` says when asking again may help, and is missing when nobody can tell.
+--
+-- What a caller may learn is about themselves and the window only, so every outcome that concerns these comes before every
+-- one that concerns the callee; what is shown is judged for an unknown person of the number's country
+-- (docs/decisions/0009). Unknown capacity is never good: no area, one that nobody measures, and allowance that ran out
+-- all throttle. `already` means that no invite is needed: they may be called plainly.
 CREATE OR REPLACE FUNCTION rollout_invite_verdict(p_facts jsonb, OUT outcome text, OUT detail jsonb)
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
@@ -26,7 +30,7 @@ BEGIN
         outcome := 'window_closed'; v_cause := 'feature_' || (f->'feature'->>'switch');
     WHEN w IS NULL THEN
         outcome := 'window_closed'; v_cause := 'no_window';
-    WHEN w->>'state' <> 'open' OR (w->>'closes_at')::bigint <= v_now THEN
+    WHEN NOT (w->>'open')::boolean THEN
         outcome := 'window_closed';
     WHEN (g->>'depth')::int + 1 > (w->>'depth_limit')::int THEN
         outcome := 'depth';

@@ -16,6 +16,8 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from rollout.rules.limits import INVITES_PER_MINUTE
+from rollout.rules.spread.window import WindowState
+from rollout.rules.spread.window import is_open as window_is_open
 
 
 class Outcome(StrEnum):
@@ -230,7 +232,7 @@ def _capacity(area: Area | None, now: datetime) -> InviteVerdict:
 
 def is_open(window: Window, now: datetime) -> bool:
     """Whether invites go through it: its row says open and its closing time hasn't come."""
-    return window.state == "open" and (window.closes_at is None or window.closes_at > now)
+    return window_is_open(WindowState(window.state), window.closes_at, now)
 
 
 def window_view(facts: InviteFacts, now: datetime) -> dict[str, Any]:

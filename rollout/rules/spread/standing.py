@@ -12,6 +12,7 @@ from typing import assert_never
 
 from rollout.rules.definition.area import AreaState
 from rollout.rules.definition.feature import Access, Switch, WaveState
+from rollout.rules.spread.window import is_due
 
 
 class Tone(StrEnum):
@@ -332,7 +333,7 @@ def _window_runs(window: WindowFacts, facts: FeatureFacts, now: datetime) -> Sta
     verdict += f"; {note}, so nobody new comes in there." if note else "."
     if window.closes_at is None:
         after = "It stays open until somebody closes it or its places are used."
-    elif window.closes_at <= now:
+    elif is_due(window.closes_at, now):
         after = "Its time is over: it closes at any moment."
     else:
         after = f"It closes by itself in {span_words((window.closes_at - now).total_seconds())}."

@@ -38,8 +38,14 @@ def can_open(state: WindowState) -> bool:
     return state is WindowState.SCHEDULED
 
 
-def can_close(state: WindowState) -> bool:
-    return state is not WindowState.CLOSED
+def is_due(closes_at: datetime | None, now: datetime) -> bool:
+    """Whether its closing time has come. None: it stays open until somebody closes it."""
+    return closes_at is not None and closes_at <= now
+
+
+def is_open(state: WindowState, closes_at: datetime | None, now: datetime) -> bool:
+    """Whether invites go through it, by `rollout_window_is_open` in PostgreSQL as by this."""
+    return state is WindowState.OPEN and not is_due(closes_at, now)
 
 
 def percentile(sorted_values: Sequence[int], share: float) -> int | None:
