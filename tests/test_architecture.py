@@ -11,21 +11,49 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 APPS = ("controlplane", "rollout", "calls", "story")
 
-# What each part must never import. `controlplane` itself is the composition root and may import everything.
+# The roof may know everything, and nothing below imports it. Ground knows what lies under it only.
+ROOF = tuple(
+    f"controlplane.{name}"
+    for name in ("api", "console", "host", "actions", "settings", "urls", "celery", "checks", "tasks", "wsgi", "beat")
+)
+DJANGO = ("django", "rest_framework")
+INSIDE = {name: f"rollout.{name}" for name in ("models", "questions", "actions", "serving", "api", "console")}
+# What each part must never import.
 FORBIDDEN = {
-    "controlplane/audit": ("controlplane.accounts", "controlplane.outbox", "controlplane.console", "rollout", "calls"),
-    "controlplane/outbox": ("controlplane.accounts", "controlplane.console", "rollout", "calls"),
-    "controlplane/accounts": ("controlplane.console", "controlplane.api", "rollout", "calls"),
-    "rollout": ("calls",),
-    "story": ("controlplane", "rollout", "calls", "django"),
-    "calls/edge": ("django", "rest_framework"),
-    "calls/phone": ("django", "rest_framework", "rollout"),
-}
+    "controlplane/base": (
+        *DJANGO, *ROOF, "controlplane.accounts", "controlplane.audit", "controlplane.outbox", "controlplane.rest",
+        "rollout", "calls",
+    ),
+    "controlplane/audit": (
+        *ROOF, "controlplane.accounts", "controlplane.outbox", "controlplane.rest", "rollout", "calls",
+    ),
+    "controlplane/outbox": (
+        *ROOF, "controlplane.accounts", "controlplane.audit", "controlplane.rest", "rollout", "calls",
+    ),
+    "controlplane/accounts": (*ROOF, "controlplane.rest", "rollout", "calls"),
+    "controlplane/rest": (*ROOF, "rollout", "calls"),
+    "rollout": (*ROOF, "calls"),
+    "rollout/rules": (*DJANGO, *INSIDE.values()),
+    "rollout/models": tuple(INSIDE[name] for name in ("questions", "actions", "serving", "api", "console")),
+    "rollout/questions": tuple(INSIDE[name] for name in ("actions", "api", "console")),
+    "rollout/actions": (INSIDE["api"], INSIDE["console"]),
+    "rollout/serving": (*DJANGO, *(INSIDE[name] for name in ("models", "questions", "actions", "api", "console"))),
+    "calls": ROOF,
+    "calls/rules": (*DJANGO, "calls.edge", "calls.models", "calls.actions", "rollout.serving", "rollout.models"),
+    "calls/edge": (
+        *DJANGO, *(INSIDE[name] for name in ("models", "questions", "actions", "api", "console")), "calls.models",
+        "calls.actions", "controlplane.accounts.models", "controlplane.accounts.actions",
+    ),
+    "calls/phone": (*DJANGO, "rollout", "controlplane"),
+    "story": (*DJANGO, "controlplane", "rollout", "calls"),
+}  # fmt: skip
 IMPURE_MODULES = ("django", "time", "random", "secrets", "os", "socket", "asyncio", "aiohttp", "redis", "psycopg")
 IMPURE_CALLS = {"now", "today", "utcnow", "time", "time_ns", "monotonic", "random", "urandom", "token_bytes"}
 WRITES = {"save", "delete", "create", "bulk_create", "bulk_update", "update_or_create", "get_or_create", "truncate"}
 # Folders and files whose job is to write rows, apart from */actions*.
 WRITERS = ("migrations", "actions", "actions.py", "record.py", "seal.py")
+# Questions read, wherever they stand, and take no lock either.
+LOCKS = {"select_for_update"}
 FORBIDDEN_NAMES = {"services", "selectors", "helpers", "utils", "mappers", "constants", "signals", "repositories"}
 
 
@@ -69,6 +97,14 @@ def impurities(path: Path) -> list[str]:
     return faults
 
 
+def locks(path: Path) -> list[str]:
+    return [
+        f"{path}:{node.lineno} {node.func.attr}()"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOCKS
+    ]
+
+
 def writes(path: Path) -> list[str]:
     """Calls that write rows: a manager's or query's write verb, or a row's save."""
     faults = []
@@ -88,7 +124,16 @@ def test_arrows__every_import__points_inward(folder: str, forbidden: tuple[str, 
     assert faults_against_arrows(folder, forbidden, paths) == []
 
 
-@pytest.mark.parametrize("folder", ["rollout/rules", "calls/rules", "controlplane/accounts/rules"])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "rollout/rules",
+        "calls/rules",
+        "controlplane/accounts/rules",
+        "controlplane/audit/rules",
+        "controlplane/outbox/rules",
+    ],
+)
 def test_rules__every_file__is_pure(folder: str) -> None:
     paths = list(sources(folder))
     assert len(paths) > 1, f"{folder} holds no rule"
@@ -107,12 +152,31 @@ def test_rows__are_written__only_in_actions() -> None:
     assert [fault for path in edges for fault in writes(path)] == []
 
 
-def test_edge_process__when_started__loads_neither_orm_nor_drf() -> None:
+def test_questions__of_every_app__neither_write_nor_lock() -> None:
+    paths = list(sources("rollout/questions"))
+    assert paths
+
+    assert [fault for path in paths for fault in (*writes(path), *locks(path))] == []
+
+
+def test_floors__of_every_room__hold_a_handful_of_loose_files() -> None:
+    """A floor is an application's or the project's own folder: what belongs together stands in a room below it."""
+    crowded = {
+        folder: sorted(names)
+        for folder in ("controlplane", "rollout", "calls")
+        if len(names := {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}) > 9
+    }
+
+    assert crowded == {}
+
+
+def test_edge_process__when_started__loads_neither_django_nor_host() -> None:
     import subprocess
     import sys
 
     # A fresh interpreter, since this one has loaded Django for the other tests.
-    code = "import sys, calls.edge.app; print([m for m in ('django', 'rest_framework') if m in sys.modules])"
+    never = ("django", "rest_framework", "controlplane.host", "rollout.models")
+    code = f"import sys, calls.edge.app; print([m for m in {never} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
@@ -163,11 +227,39 @@ def test_purity_check__given_a_fault__finds_it(tmp_path: Path, source: str, faul
     assert bool(impurities(path)) is fault
 
 
-def test_arrow_check__given_a_forbidden_import__finds_it(tmp_path: Path) -> None:
-    path = tmp_path / "wave.py"
-    path.write_text("from calls.edge import app\n")
+BREACHES = {
+    "controlplane/base": "import django.db",
+    "controlplane/audit": "from controlplane.accounts.models import Subscriber",
+    "controlplane/outbox": "from controlplane.console import views",
+    "controlplane/accounts": "from controlplane.api import phones",
+    "controlplane/rest": "from rollout.models import Grant",
+    "rollout": "from calls.edge import app",
+    "rollout/rules": "from rollout.models import Grant",
+    "rollout/models": "from rollout.questions import overview",
+    "rollout/questions": "from rollout.actions import grants",
+    "rollout/actions": "from rollout.console import verbs",
+    "rollout/serving": "from rollout.models import Feature",
+    "calls": "from controlplane.settings import ENV",
+    "calls/rules": "from calls.edge.tickets import Ticket",
+    "calls/edge": "from rollout.actions.grants import revoke_grant",
+    "calls/phone": "from controlplane.base import env",
+    "story": "import calls.phone",
+}
 
-    assert len(faults_against_arrows("rollout", ("calls",), [path])) == 1
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_arrow_check__given_a_planted_breach__finds_it(tmp_path: Path, folder: str) -> None:
+    path = tmp_path / "planted.py"
+    path.write_text(f"{BREACHES[folder]}\n")
+
+    assert len(faults_against_arrows(folder, FORBIDDEN[folder], [path])) == 1
+
+
+def test_lock_check__given_a_lock_in_a_question__finds_it(tmp_path: Path) -> None:
+    path = tmp_path / "question.py"
+    path.write_text("Grant.objects.select_for_update().get(id=1)\n")
+
+    assert len(locks(path)) == 1
 
 
 def test_write_check__given_a_write_at_an_edge__finds_it(tmp_path: Path) -> None:

@@ -12,14 +12,9 @@ from controlplane.audit.record import Actor, record
 from rollout.actions.rulesets import publish
 from rollout.errors import AudienceExists, AudienceInUse, AudienceInvalid, AudienceUnknown, ChangedMeanwhile
 from rollout.models import Audience
-from rollout.questions.audiences import uses
-from rollout.rules.definition import reading
-from rollout.rules.definition.audience import compile_audiences, parse_any_of
-from rollout.rules.definition.bounds import patterns_bounded
-from rollout.rules.definition.reading import Invalid
+from rollout.questions.audiences import uses, validate_audience
 
 CHANGEABLE = frozenset({"name", "any_of"})
-LONGEST_NAME = 100
 
 
 @transaction.atomic
@@ -28,7 +23,7 @@ def create_audience(
 ) -> Audience:
     """A new audience. Raises `AudienceExists`, and `AudienceInvalid` with the path of what can't be used."""
     audience = Audience(key=key, name=name or key, any_of=any_of)
-    validate(audience)
+    validate_audience(audience)
     if Audience.objects.filter(key=key).exists():
         raise AudienceExists(key)
     try:
@@ -67,7 +62,7 @@ def change_audience(
     }
     for name, value in changes.items():
         setattr(audience, name, value)
-    validate(audience)
+    validate_audience(audience)
     if not changed:
         return audience
     audience.revision += 1
@@ -97,17 +92,3 @@ def locked(key: str) -> Audience:
     if audience is None:
         raise AudienceUnknown(key)
     return audience
-
-
-def validate(audience: Audience) -> None:
-    """Raises `AudienceInvalid` with the path of the first fault, also of a circle through other audiences."""
-    try:
-        reading.key_text(audience.key, "key")
-        reading.title(audience.name, "name", most=LONGEST_NAME, least=1)
-        patterns_bounded(audience.any_of, "any_of")
-        mine = parse_any_of(audience.any_of, "any_of")
-        others = Audience.objects.exclude(key=audience.key).values_list("key", "any_of")
-        compile_audiences({audience.key: mine} | {k: parse_any_of(raw, k, strict=False) for k, raw in others})
-    except Invalid as error:
-        path = "any_of" if error.path.startswith("audiences.") else error.path
-        raise AudienceInvalid(path, error.why) from error

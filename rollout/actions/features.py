@@ -5,7 +5,6 @@ A verb that would change nothing (switching on what is on) writes nothing and re
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -14,32 +13,11 @@ from django.db import IntegrityError, transaction
 
 from controlplane.audit.record import Actor, record
 from controlplane.audit.rules.verbs import narrows
-from rollout.actions.rulesets import feature_document, publish, publish_narrowing
+from rollout.actions.rulesets import publish, publish_narrowing
 from rollout.errors import FeatureChanged, FeatureExists, FeatureInvalid, FeatureKilled, FeatureUnknown
-from rollout.models import Access, Audience, Feature, Switch
-from rollout.rules.definition import reading
-from rollout.rules.definition.bounds import patterns_bounded
-from rollout.rules.definition.feature import FeatureKind, audiences_known, parse_feature
-from rollout.rules.definition.reading import Invalid
-
-PATHS = {"default": "default_variant", "off": "off_variant"}
-TEXTS = {"name": 100, "description": 10_000, "owner": 100}
-CHANGEABLE = frozenset(
-    {
-        "name",
-        "description",
-        "owner",
-        "tags",
-        "access",
-        "requirements",
-        "prerequisites",
-        "rules",
-        "variants",
-        "default_variant",
-        "off_variant",
-        "visible_to_phones",
-    }
-)
+from rollout.models import Access, Feature, Switch
+from rollout.questions.features import CHANGEABLE, assign, new_feature, validate_feature
+from rollout.rules.definition.feature import FeatureKind
 
 
 @transaction.atomic
@@ -71,16 +49,6 @@ def create_feature(
     return feature
 
 
-def new_feature(key: str, *, kind: str, fields: Mapping[str, Any]) -> Feature:
-    """The feature as it would be made; nothing is stored. Raises `FeatureInvalid`."""
-    feature = Feature(key=key, kind=kind, salt=secrets.token_hex(8), switch=Switch.OFF)
-    _assign(feature, fields)
-    if not feature.variants and kind == FeatureKind.BOOLEAN:
-        feature.variants = {"on": True, "off": False}
-    _validate(feature)
-    return feature
-
-
 @transaction.atomic
 def change_feature(
     key: str,
@@ -96,23 +64,13 @@ def change_feature(
     if revision is not None and feature.revision != revision:
         raise FeatureChanged(feature.revision)
     before = {name: getattr(feature, name) for name in changes if name in CHANGEABLE}
-    _assign(feature, changes)
-    _validate(feature)
+    assign(feature, changes)
+    validate_feature(feature)
     changed = {name: {"from": old, "to": getattr(feature, name)} for name, old in before.items()}
     changed = {name: pair for name, pair in changed.items() if pair["from"] != pair["to"]}
     if not changed:
         return feature
     return _store(feature, "feature.changed", actor=actor, now=now, reason=reason, detail=changed)
-
-
-def proposed_feature(key: str, changes: Mapping[str, Any]) -> Feature:
-    """The feature as these changes would make it; nothing is stored. Raises as `change_feature` does."""
-    feature = Feature.objects.prefetch_related("waves").filter(key=key).first()
-    if feature is None:
-        raise FeatureUnknown(key)
-    _assign(feature, changes)
-    _validate(feature)
-    return feature
 
 
 def switch_on(key: str, *, actor: Actor, now: datetime, reason: str = "") -> Feature:
@@ -214,29 +172,6 @@ def _locked(key: str) -> Feature:
 
 def _subject(feature: Feature) -> str:
     return f"feature:{feature.key}"
-
-
-def _assign(feature: Feature, changes: Mapping[str, Any]) -> None:
-    strange = sorted(set(changes) - CHANGEABLE)
-    if strange:
-        raise FeatureInvalid(str(strange[0])[:64], f"can't be set; known are {', '.join(sorted(CHANGEABLE))}.")
-    for name, value in changes.items():
-        setattr(feature, name, value)
-
-
-def _validate(feature: Feature) -> None:
-    """Raises `FeatureInvalid` with the path of the first fault, in the words of the operators' interface."""
-    try:
-        for name, most in TEXTS.items():
-            reading.title(getattr(feature, name), name, most=most, least=1 if name == "name" else 0)
-        for i, tag in enumerate(reading.items(feature.tags, "tags", most=32)):
-            reading.title(tag, f"tags[{i}]", most=32, least=1)
-        patterns_bounded(feature.rules, "rules")
-        parsed = parse_feature(feature_document(feature, windows_open=False), "")
-        audiences_known(parsed, set(Audience.objects.values_list("key", flat=True)))
-    except Invalid as error:
-        first, dot, rest = error.path.partition(".")
-        raise FeatureInvalid(PATHS.get(first, first) + dot + rest, error.why) from error
 
 
 def _store(

@@ -13,81 +13,17 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max
 
-from controlplane.accounts.models import ApiKey
 from controlplane.audit.record import Actor
 from rollout.actions.doorbell import RULESET, ring_on_commit
 from rollout.errors import RulesetInvalid
-from rollout.models import Area, Audience, Feature, Ruleset, Window
-from rollout.rules.ruleset.document import FORMAT, LEAST_READER
+from rollout.models import Feature, Ruleset
+from rollout.questions.rulesets import build, milliseconds
 from rollout.serving.ruleset import LARGEST, BadRuleset, canonical, load, sign
 
 log = structlog.get_logger(__name__)
 
 PUBLISHING = 0x72756C65  # "rule": the advisory lock under which rulesets are numbered
 COMPILE_SECONDS_PER_100 = 0.1
-
-
-def build(now: datetime) -> dict[str, Any]:
-    """The ruleset's document as the database stands, with version 0: publishing numbers it."""
-    inviting = set(Window.objects.inviting(now).values_list("feature_id", flat=True))
-    features = Feature.objects.prefetch_related("waves").order_by("key")
-    return {
-        "format": FORMAT,
-        "least_reader": LEAST_READER,
-        "version": 0,
-        "published_at": milliseconds(now),
-        "features": {f.key: feature_document(f, windows_open=f.id in inviting) for f in features},
-        "audiences": {a.key: a.any_of for a in Audience.objects.order_by("key")},
-        "api_keys": {
-            bytes(key.digest).hex(): {
-                "id": str(key.pk),
-                "name": key.name,
-                "scopes": list(key.scopes),
-                "expires_at": milliseconds(key.expires_at) if key.expires_at else None,
-            }
-            for key in ApiKey.objects.live(now).order_by("id")
-        },
-        "areas": {
-            a.key: {"countries": list(a.countries), "carriers": list(a.carriers)} for a in Area.objects.order_by("key")
-        },
-    }
-
-
-def milliseconds(moment: datetime) -> int:
-    """Epoch milliseconds."""
-    return int(moment.timestamp() * 1000)
-
-
-def feature_document(feature: Feature, *, windows_open: bool) -> dict[str, Any]:
-    """One feature as the ruleset carries it; `rollout/rules/definition/feature.py` reads it."""
-    return {
-        "key": feature.key,
-        "kind": str(feature.kind),
-        "salt": feature.salt,
-        "switch": str(feature.switch),
-        "access": str(feature.access),
-        "variants": feature.variants,
-        "default": feature.default_variant,
-        "off": feature.off_variant,
-        "requirements": feature.requirements,
-        "prerequisites": list(feature.prerequisites),
-        "rules": feature.rules,
-        "visible_to_phones": feature.visible_to_phones,
-        "stop_calls_before": milliseconds(feature.stop_calls_before) if feature.stop_calls_before else None,
-        "windows_open": windows_open,
-        "waves": []
-        if feature.pk is None
-        else [
-            {
-                "name": wave.name,
-                "position": wave.position,
-                "state": str(wave.state),
-                "share_ppm": wave.share_ppm,
-                "any_of": wave.any_of,
-            }
-            for wave in sorted(feature.waves.all(), key=lambda wave: wave.position)
-        ],
-    }
 
 
 def publish(actor: Actor, now: datetime, note: str = "") -> Ruleset:

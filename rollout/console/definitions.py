@@ -23,8 +23,9 @@ from rollout.actions import audiences, features
 from rollout.console.forms import Reasoned, ReasonedForm, actor_of, pill
 from rollout.errors import AudienceInvalid, FeatureInvalid
 from rollout.models import Audience, Feature, Ruleset
-from rollout.questions.audiences import uses
+from rollout.questions.audiences import uses, validate_audience
 from rollout.questions.changes import changes_since
+from rollout.questions.features import CHANGEABLE, new_feature, proposed_feature
 from rollout.questions.overview import FeatureRow, feature_rows, idle_rules
 from rollout.questions.preview import Preview, of_audience, of_feature
 from rollout.questions.rulesets import history
@@ -86,10 +87,10 @@ class FeatureForm(DefinitionForm):
             return
         try:
             if self.is_change:
-                features.proposed_feature(self.instance.key, self.changes())
+                proposed_feature(self.instance.key, self.changes())
             else:
-                data = {name: value for name, value in self.cleaned_data.items() if name in features.CHANGEABLE}
-                features.new_feature(self.cleaned_data["key"], kind=self.cleaned_data["kind"], fields=data)
+                data = {name: value for name, value in self.cleaned_data.items() if name in CHANGEABLE}
+                new_feature(self.cleaned_data["key"], kind=self.cleaned_data["kind"], fields=data)
         except FeatureInvalid as refusal:
             self.refuse(refusal)
 
@@ -110,7 +111,7 @@ class AudienceForm(DefinitionForm):
             return
         key = self.instance.key if self.is_change else self.cleaned_data["key"]
         try:
-            audiences.validate(Audience(key=key, name=self.cleaned_data["name"], any_of=self.cleaned_data["any_of"]))
+            validate_audience(Audience(key=key, name=self.cleaned_data["name"], any_of=self.cleaned_data["any_of"]))
         except AudienceInvalid as refusal:
             self.refuse(refusal)
 
@@ -228,7 +229,7 @@ class FeatureAdmin(Previewed):
                 obj.key, changes=values, actor=actor_of(request), reason=reason, revision=revision, now=now
             )
         else:
-            fields = {name: value for name, value in form.cleaned_data.items() if name in features.CHANGEABLE}
+            fields = {name: value for name, value in form.cleaned_data.items() if name in CHANGEABLE}
             made = features.create_feature(
                 obj.key,
                 name=fields.pop("name"),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rollout.actions.rulesets import build
 from rollout.errors import DocumentInvalid
 from rollout.models import Audience, Feature, Switch
+from rollout.questions.rulesets import build
 from rollout.rules.definition.reading import Invalid
 from rollout.rules.ruleset.definitions import FORMAT, USUAL, Definitions, merged, proposed, read_definitions
 from rollout.rules.ruleset.difference import Change, alike, differences, summary

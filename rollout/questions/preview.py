@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rollout.actions.audiences import validate as validate_audience
-from rollout.actions.features import proposed_feature
-from rollout.actions.rulesets import build, feature_document
 from rollout.errors import AudienceUnknown, DocumentInvalid
 from rollout.models import Audience
+from rollout.questions.audiences import validate_audience
 from rollout.questions.definitions import numbered, plan
+from rollout.questions.features import proposed_feature
 from rollout.questions.people import choose, tables
+from rollout.questions.rulesets import build, feature_document
 from rollout.rules.bulk.many import holdings_needed, traits_needed
 from rollout.rules.bulk.preview import TRAITS, Move, Tally, affected, as_json, compare
 from rollout.rules.definition.feature import Switch

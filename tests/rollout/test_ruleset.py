@@ -24,6 +24,7 @@ from rollout.actions import doorbell, features, rulesets
 from rollout.errors import RulesetInvalid
 from rollout.models import Area, Audience, Feature, Ruleset
 from rollout.questions.evaluate import current
+from rollout.questions.rulesets import build
 from rollout.rules.decision.decision import Cause, Party, decide
 from rollout.serving.feed import Feed, FeedRow
 from rollout.serving.ruleset import LARGEST, BadRuleset, Rulesets, Signed, canonical, load, sign
@@ -243,7 +244,7 @@ def test_publish__expired_and_revoked_keys__are_left_out(published: Ruleset) -> 
     builders.api_key("evaluate", expires_at=NOW - timedelta(seconds=1))
     builders.api_key("evaluate", revoked_at=NOW)
 
-    assert len(rulesets.build(NOW)["api_keys"]) == 1
+    assert len(build(NOW)["api_keys"]) == 1
 
 
 def test_publish__what_would_not_load__is_refused_and_nothing_is_stored(published: Ruleset) -> None:
