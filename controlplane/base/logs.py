@@ -25,6 +25,7 @@ BEARER = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]+")
 KEY = re.compile(r"\b(r[kt]_)[\w-]{16,}")
 QUERY_TOKEN = re.compile(r"(?<=[?&]token=)[^&\s\"'>]+")
 URL_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):[^@/\s]+@")
+SENDERS_FAULTS_PER_SECOND = 5
 NOISY = dict.fromkeys(
     ("celery.beat", "celery.app.trace", "celery.worker.strategy", "celery.worker.request"), logging.WARNING
 )
@@ -78,6 +79,37 @@ def _value(value: Any) -> str:
     return repr(text) if " " in text or not text else text
 
 
+class SendersFaults(logging.Filter):
+    """What others sent wrong is told in one line without a traceback, and five times a second: nobody fills a disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = 0
+        self._told = self._untold = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not _is_senders(record):
+            return True
+        record.exc_info = record.exc_text = None
+        if int(record.created) != self._second:
+            if self._untold:
+                record.msg, record.args = f"{record.getMessage()} (and {self._untold} others)", None
+            self._second, self._told, self._untold = int(record.created), 0, 0
+        if self._told == SENDERS_FAULTS_PER_SECOND:
+            self._untold += 1
+            return False
+        self._told += 1
+        return True
+
+
+def _is_senders(record: logging.LogRecord) -> bool:
+    """Whether a server tells of a request that it refused, by the status that it answered."""
+    if record.name.startswith(("django.request", "django.security")):
+        return 400 <= int(getattr(record, "status_code", 400)) < 500
+    error = record.exc_info[1] if record.exc_info else None
+    return record.name == "aiohttp.server" and 400 <= int(getattr(error, "code", 500)) < 500
+
+
 class _Stderr(logging.StreamHandler[TextIO]):
     """Writes to what sys.stderr is at that moment."""
 
@@ -125,6 +157,7 @@ def configure(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(SendersFaults())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

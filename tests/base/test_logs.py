@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +64,56 @@ def test_logs__trouble__level_in_front_and_trace_below() -> None:
     assert any("WARNING connecting to redis://:…@host/0" in line for line in lines)
     assert any("ERROR call.failed" in line for line in lines)
     assert "ValueError: about +…56" in lines
+
+
+FLOOD = """
+import asyncio, logging, os
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
+from aiohttp import web
+from controlplane.base import logs
+import django
+from django.test import Client
+logs.configure("edge", json=False)
+django.setup()
+logs.configure("edge", json=False)
+for _ in range(50):
+    Client().get("/api/features", headers={"host": "not_a.host!"})
+
+async def nothing(request): return web.Response()
+async def main():
+    app = web.Application()
+    app.add_routes([web.get("/", nothing)])
+    await asyncio.sleep(1.1)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    for _ in range(50):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n bad header\\r\\n\\r\\n")
+        await reader.read()
+        writer.close()
+    await runner.cleanup()
+asyncio.run(main())
+logging.getLogger("aiohttp.server").error("Unhandled exception", exc_info=ValueError("ours"))
+"""
+
+
+def test_logs__requests_that_make_no_sense__cost_a_line_each_and_few_lines_a_second(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", FLOOD], cwd=env.ROOT, capture_output=True, text=True, check=True,
+        env={**os.environ, "ROLLCALL_DATA": str(tmp_path)},
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+
+    seconds = round(time.monotonic() - begun) + 1
+    assert "Traceback" not in done.stdout.partition("Unhandled exception")[0]
+    assert any("Invalid HTTP_HOST" in line for line in lines)
+    assert any("Error handling request" in line for line in lines)
+    assert len(lines) < 5 * seconds + 10
+    assert "ValueError: ours" in lines
 
 
 @pytest.mark.parametrize(
