@@ -52,11 +52,19 @@ function leave(phone) {
   if (sure) phone.signOut();
 }
 
+const OFF = {
+  killed: "Calls are stopped",
+  switched_off: "Calling is switched off",
+  update_required: "This app needs an update",
+  os_update_required: "This device needs an update",
+  device_unsupported: "Not on this device",
+};
+
 function offerWords({ calling, connection }) {
   if (connection !== "online") return ["wait", "Not connected", "You can call as soon as the connection is back."];
   if (calling === null) return ["wait", "Asking what you may do…", ""];
   if (calling.on) return ["on", "You can call, with voice", calling.words];
-  return ["off", "Calling isn't on for you yet", calling.words || "Somebody who has calling can turn it on for you by calling you."];
+  return ["off", OFF[calling.cause] ?? "Calling isn't on for you yet", calling.words || "Somebody who has calling can turn it on for you by calling you."];
 }
 
 function updateOffer(element, phone, button) {

@@ -43,6 +43,7 @@ class FakeEdge:
         self.renewals = 0
         self.tamper_relays = False
         self.clock_ahead_ms = 0
+        self.killed = False
         self.holds_rings: list[tuple[Person, dict[str, Any]]] | None = None  # rings go here instead of to their phone
         self.reads: dict[str, str] = {}  # a number that was written: as which the edge reads it
         self.answers_for: dict[str, str] = {}  # a number: the number of who is shown in its place
@@ -104,9 +105,13 @@ class FakeEdge:
     async def features(self, request: web.Request) -> web.Response:
         person = self.person(request.headers["Authorization"].removeprefix("Bearer "))
         words = "It was turned on for you." if person.enabled else "Somebody who has it can turn it on by calling you."
+        cause = "granted_by_invite" if person.enabled else "waiting_for_launch"
+        if self.killed:
+            cause, words = "killed", "This is stopped for everybody for now. Nothing is wrong with your phone."
         feature = {
             "key": "voice-calls",
-            "enabled": person.enabled,
+            "enabled": person.enabled and not self.killed,
+            "cause": cause,
             "words": words,
             "invites": {"left": 3, "words": "Call somebody who doesn't have it: 3 more people can join."},
         }

@@ -164,6 +164,18 @@ async def test_refusal__with_a_time__says_why_and_when_to_try_again(scene: Scene
     assert await alice.knows("lastRefusal") == "cannot_be_called_now"
 
 
+async def test_offer__while_calls_are_stopped__says_only_that(scene: Scene) -> None:
+    scene.edge.killed = True
+
+    alice = await scene.phone("alice", ALICE, ALICE_TONE)
+    await alice.until("mayCall", False)
+
+    words = await alice.words()
+    assert "Calls are stopped" in words
+    assert "This is stopped for everybody for now" in words
+    assert "isn't on for you" not in words
+
+
 @pytest.mark.parametrize("tampering", ["relay", "list"])
 async def test_tampering__by_the_server__ends_the_call_before_anything_is_heard(scene: Scene, tampering: str) -> None:
     alice, bob = await scene.alice_and_bob()
