@@ -12,6 +12,7 @@ export class IncomingCall extends Call {
   constructor(ports, ring) {
     super(ports, { direction: "in", phone: ring.from.phone });
     this.id = ring.call;
+    this.key = ring.call;
     this.ring = ring;
     this.ticket = ring.ticket;
     this.activates = ring.activates === true;

@@ -7,6 +7,7 @@
 
 import { Phone } from "./phone.js";
 import { Store } from "./store.js";
+import { Tabs } from "./tabs.js";
 import { Ui } from "./ui.js";
 
 const query = new URLSearchParams(location.search);
@@ -14,21 +15,10 @@ const name = (query.get("as") ?? "").slice(0, 40);
 const tone = Number(query.get("tone"));
 const carrier = /^\d{3}-\d{2,3}$/.test(query.get("carrier") ?? "") ? query.get("carrier") : null;
 
-/** Two windows with one identity would steal each other's socket: the newest one has it, and the other says so. */
-function holdAlone(lost) {
-  return new Promise((resolve) => {
-    const held = navigator.locks.request(`rollcall-phone:${name}`, { steal: true }, () => {
-      resolve();
-      return new Promise(() => {});
-    });
-    held.catch(lost);
-  });
-}
-
 /** For tests and the curious: what the phone knows, to read and not to change. */
 function publish(phone) {
   const state = () => {
-    if (phone.displaced) return "displaced";
+    if (phone.elsewhere) return "elsewhere";
     if (!phone.registered) return phone.registering?.challenge ? "code" : "number";
     return phone.call?.state ?? "idle";
   };
@@ -54,12 +44,21 @@ function publish(phone) {
 async function begin() {
   let ui = null;
   const store = await Store.open(name);
-  const phone = new Phone(store, { tone: tone > 0 ? tone : null, carrier }, () => ui?.render());
+  const phone = new Phone(store, { tone: tone > 0 ? tone : null, carrier }, () => {
+    ui?.render();
+    tabs.tell();
+  });
+  const tabs = new Tabs(name, {
+    held: () => phone.start(),
+    elsewhere: (inCall) => phone.restWhile({ inCall, takeOver: () => tabs.takeOver() }),
+    give: () => phone.sayFarewell(),
+    inCall: () => phone.inCall,
+  });
   ui = new Ui(phone, { name, prefilled: query.get("phone") ?? "" });
   publish(phone);
-  await holdAlone(() => phone.displace());
-  window.addEventListener("pagehide", () => phone.call?.hangUp());
-  await phone.start();
+  window.addEventListener("beforeunload", (event) => phone.inCall && event.preventDefault());
+  window.addEventListener("pagehide", () => phone.hangUp());
+  await tabs.join();
 }
 
 function failed(error) {

@@ -21,7 +21,7 @@ export class Phone {
     this.call = null;
     this.registering = null; // {phone, challenge, demonstrationCode, resendAt, busy, problem}
     this.connection = "stopped";
-    this.displaced = false;
+    this.elsewhere = null; // {inCall, takeOver()} while another tab of this browser is the phone
     this.calling = null; // what the call button may offer
     this.granted = null;
     this.recents = new Recents(store);
@@ -35,9 +35,16 @@ export class Phone {
     return Boolean(this.identity.session);
   }
 
+  get inCall() {
+    return this.call !== null && !this.call.over;
+  }
+
+  /** This tab is the phone now. */
   async start() {
+    this.elsewhere = null;
+    this.call = null;
     await this.recents.load();
-    setInterval(() => this.#lookAgain(), LOOK_AGAIN_MS);
+    this.looking = setInterval(() => this.#lookAgain(), LOOK_AGAIN_MS);
     if (await this.identity.load()) await this.#goOnline();
     this.changed();
   }
@@ -115,17 +122,25 @@ export class Phone {
 
   #connectionIs(state, problem) {
     this.connection = state;
-    if (state === "stopped" && problem?.code === "socket_replaced") this.displace();
+    if (state === "stopped" && problem?.code === "socket_replaced") this.restWhile({ inCall: false, takeOver: () => this.start() });
     if (state === "online") this.refreshFeatures();
     this.changed();
   }
 
-  /** Another window has taken this identity over: this one rests until its person asks for it back. */
-  displace() {
-    this.displaced = true;
+  /** Another tab is the phone: this one does nothing that the other could do, until it is its turn. */
+  restWhile(elsewhere) {
+    this.elsewhere = elsewhere;
     this.call?.finish({ reason: "replaced" });
+    clearInterval(this.looking);
+    this.identity.rest();
     if (this.connection !== "stopped") this.signaling?.stop();
     this.changed();
+  }
+
+  /** Ends the call as its person would, and returns when the server knows. */
+  async sayFarewell() {
+    this.hangUp();
+    await this.signaling?.answered();
   }
 
   /** Nobody tells a phone that a wave or a rule has changed for its person alone: it asks now and then, while it is looked at. */
@@ -276,8 +291,10 @@ export class Phone {
   async #callChanged() {
     const { call } = this;
     this.changed();
-    if (!call?.ended || call.kept) return;
-    call.kept = true;
+    const stage = call?.ended ? "ended" : call?.connectedAt ? "connected" : "begun";
+    if (!call || call.state === "calling" || call.kept === stage) return;
+    call.kept = stage;
+    if (!call.ended) return this.recents.keepCall(call);
     this.lastRefusal = call.ended.problem ?? this.lastRefusal;
     if (call.ended.problem) this.refreshFeatures();
     if (call.ended.reason !== "glare_merged") await this.recents.keepCall(call);

@@ -12,12 +12,11 @@ export class Recents {
     this.list = (await this.store.all("calls")).sort((a, b) => b.at - a.at);
   }
 
-  /** A call of this phone that is over. */
-  async keepCall({ id, direction, peer, beganAt, connectedAt, ended }) {
-    const seconds = connectedAt ? Math.round((ended.at - connectedAt) / 1000) : null;
-    const missed = direction === "in" && !connectedAt && !ended.by && MISSED.has(ended.reason);
-    const entry = { direction, phone: peer.phone, at: beganAt, seconds, missed, reason: ended.reason };
-    await this.#keep({ id: id ?? crypto.randomUUID(), ...entry });
+  /** A call of this phone, while it goes on and when it is over: what stands last counts, even if the page is closed. */
+  async keepCall({ key, direction, peer, beganAt, connectedAt, ended }) {
+    const seconds = connectedAt && ended ? Math.round((ended.at - connectedAt) / 1000) : null;
+    const missed = direction === "in" && !connectedAt && !ended?.by && MISSED.has(ended?.reason);
+    await this.#keep({ id: key, direction, phone: peer.phone, at: beganAt, seconds, missed, reason: ended?.reason ?? "left" });
   }
 
   /** A call that this phone never rang for: it was away, or in another call. */

@@ -71,11 +71,18 @@ export class Identity {
 
   /** True when this browser is registered already. */
   async load() {
+    this.resting = false;
     this.keys = await ownKeys(this.store);
     this.session = await this.store.get("kept", "session");
     const list = await this.store.get("kept", "list");
     if (this.session && list) this.list = { ...list, read: await readList(list, { subscriber: this.session.subscriber }) };
     return Boolean(this.session);
+  }
+
+  /** Another tab renews the tokens from now on: a refresh token spent by both would look like theft. */
+  rest() {
+    this.resting = true;
+    clearTimeout(this.timer);
   }
 
   get token() {
@@ -133,7 +140,7 @@ export class Identity {
     this.session = { subscriber, device, phone, access, refresh, renewAt };
     await this.store.put("kept", "session", this.session);
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.renew().catch(() => {}), Math.max(1000, renewAt - Date.now()));
+    if (!this.resting) this.timer = setTimeout(() => this.renew().catch(() => {}), Math.max(1000, renewAt - Date.now()));
     this.onToken(access);
   }
 

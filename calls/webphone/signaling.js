@@ -7,6 +7,7 @@ const ANSWER_MS = 20_000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MOST_MS = 20_000;
 const SETTLED_MS = 10_000;
+const SETTLE_MS = 20;
 
 /** How long to wait before attempt `n` (from 0): full jitter under an exponential ceiling, so that phones don't come back as one. */
 export function backoff(n, random) {
@@ -67,9 +68,9 @@ export class Signaling {
     });
   }
 
-  /** For the last moment of a page: sends and doesn't wait. */
-  tell(t, body) {
-    if (this.#welcomed) this.#socket.send(JSON.stringify({ k: "req", id: crypto.randomUUID(), t, ...body }));
+  /** Returns when every request has its answer. */
+  async answered() {
+    while (this.#pending.size > 0) await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   }
 
   renewed(token) {

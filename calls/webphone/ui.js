@@ -13,6 +13,11 @@ const CONNECTION = {
   stopped: "Not connected",
 };
 
+const ELSEWHERE = {
+  idle: "It rings there. You can go on here instead; the other tab then waits.",
+  inCall: "It is in a call there. Going on here ends that call.",
+};
+
 const SPOKEN = {
   calling: (who) => `Calling ${who}`,
   reaching: () => "Reaching the other phone",
@@ -42,8 +47,8 @@ export class Ui {
 
   /** What the person sees now, as a key: a new key is a new screen. */
   #wanted() {
-    const { call, registering, registered, displaced } = this.phone;
-    if (displaced) return ["displaced", () => this.#displacedScreen()];
+    const { call, registering, registered, elsewhere } = this.phone;
+    if (elsewhere) return ["elsewhere", () => this.#elsewhereScreen()];
     if (!registered && registering?.challenge) return [`code ${registering.challenge}`, () => codeScreen(this.phone)];
     if (!registered) return ["number", () => numberScreen(this.phone, { prefilled: this.prefilled })];
     if (call === null) return ["dial", () => dialScreen(this.phone, { suggested: "" })];
@@ -66,7 +71,7 @@ export class Ui {
     }
     this.#screen.update();
     const { connection, registered } = this.phone;
-    this.status.hidden = !registered;
+    this.status.hidden = !registered || this.phone.elsewhere !== null;
     this.status.dataset.state = connection;
     setText(this.status.querySelector("span"), CONNECTION[connection]);
     this.#speak();
@@ -85,16 +90,18 @@ export class Ui {
     if (call.over) this.phone.dismiss();
   }
 
-  #displacedScreen() {
-    const here = h("button", { class: "button primary", type: "button", onclick: () => location.reload() }, "Use it here");
+  #elsewhereScreen() {
+    const words = h("p", { class: "quiet" });
+    const here = h("button", { class: "button primary", type: "button", onclick: () => this.phone.elsewhere?.takeOver() }, "Use it here");
     const element = h(
       "section",
       { class: "card stage" },
       icon("info"),
-      h("h1", { tabindex: "-1" }, "This phone is open in another window"),
-      h("p", { class: "quiet" }, "One phone rings in one place. For a second phone in this browser, add ?as=bob to the address."),
+      h("h1", { tabindex: "-1" }, "This phone is open in another tab"),
+      words,
       h("div", { class: "row middle" }, here),
     );
-    return { name: "displaced", element, update: () => {}, focus: here };
+    const update = () => setText(words, ELSEWHERE[this.phone.elsewhere?.inCall ? "inCall" : "idle"]);
+    return { name: "elsewhere", element, update, focus: here };
   }
 }

@@ -30,7 +30,7 @@ const ENDINGS = {
   unreachable: ["Not reachable", "The other phone could not be reached. It may be switched off or offline."],
   unavailable: ["Can't be called now", "This person can't be called right now."],
   answered_elsewhere: ["Answered elsewhere", "The call was answered on another device."],
-  replaced: ["Continued elsewhere", "This phone was opened in another window, and the call ended here."],
+  replaced: ["Continued elsewhere", "The phone went on in another tab, and the call ended here."],
   setup_failed: ["No connection", "The two phones found no way to each other. A different network may help."],
   media_lost: ["Connection lost", "The sound was lost for too long. Call again when the network is better."],
   security_error: ["Ended for your safety", "The other side could not prove who it is, so the call was ended before anything was said."],
@@ -46,6 +46,7 @@ const ENDINGS = {
 export function shortEnding({ reason, missed, direction }) {
   if (missed) return direction === "in" ? "call back?" : "";
   if (reason === "refused") return "not placed";
+  if (reason === "left") return "this page was closed";
   return (ENDINGS[reason]?.[0] ?? "not placed").toLowerCase();
 }
 

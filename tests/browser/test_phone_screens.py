@@ -270,16 +270,6 @@ async def test_compared_contact__with_new_keys__is_called_only_after_the_person_
     await new_bob.until("state", "incoming")
 
 
-async def test_second_window__with_the_same_identity__takes_over_and_the_first_says_so(scene: Scene) -> None:
-    first = await scene.phone("alice", ALICE, ALICE_TONE)
-
-    second = await WebPhone.open(scene.context, scene.base, "alice", ALICE)
-
-    await second.until("connection", "online")
-    await first.until("state", "displaced")
-    assert "open in another window" in await first.words()
-
-
 async def test_keys__in_the_browser_s_memory__can_not_be_exported(scene: Scene) -> None:
     alice = await scene.phone("alice", ALICE, ALICE_TONE)
 

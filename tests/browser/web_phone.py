@@ -29,7 +29,7 @@ class WebPhone:
         page = await context.new_page()
         phone = cls(page, number, collect_errors(page))
         await page.goto(f"{base}/phone/?{urlencode({'as': name, 'phone': number, **options})}")
-        await phone.until("state", lambda state: state in ("number", "idle"))
+        await phone.until("state", lambda state: state in ("number", "idle", "elsewhere"))
         return phone
 
     async def sign_in(self) -> None:
