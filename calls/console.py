@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,6 +9,7 @@ from django.db.models import Count
 
 from calls.models import CallRecord
 from rollout.models import CallEvidence
+from rollout.rules.numbers import percentile
 
 LOOK_BACK = timedelta(minutes=15)
 LONGEST_CALL = timedelta(hours=4)
@@ -49,14 +49,7 @@ def calls_now(now: datetime) -> CallsNow:
         by_feature=by_feature,
         placed=recent.count(),
         connected=recent.filter(connected_at__isnull=False).count(),
-        setup_p50_ms=percentile(took, 50),
-        setup_p95_ms=percentile(took, 95),
+        setup_p50_ms=percentile(took, 0.5),
+        setup_p95_ms=percentile(took, 0.95),
         endings={row["reason"]: row["n"] for row in endings},
     )
-
-
-def percentile(ordered: Sequence[int], per_cent: int) -> int | None:
-    """The smallest value that `per_cent` of all do not exceed (nearest rank); None of nothing."""
-    if not ordered:
-        return None
-    return ordered[max(0, -(-len(ordered) * per_cent // 100) - 1)]

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from controlplane.accounts.rules.traits import Profile, traits_of
+from controlplane.base import base64url
 from rollout.rules.decision.decision import Party
 from rollout.serving.party import party_of_row
 
@@ -39,7 +40,7 @@ def read_listed(raw: Mapping[str, str] | None) -> Listed:
         return Listed()
     body = base64.b64decode(raw["body"])
     devices = frozenset(str(device["id"]) for device in orjson.loads(body)["devices"])
-    return Listed(_b64url(body), _b64url(base64.b64decode(raw["signature"])), devices)
+    return Listed(base64url.encode(body), base64url.encode(base64.b64decode(raw["signature"])), devices)
 
 
 def fingerprint(list: str, signature: str) -> str:
@@ -71,7 +72,3 @@ def _party(raw: Mapping[str, Any], device: Mapping[str, Any]) -> Party:
         custom=raw["traits"],
     )
     return party_of_row({**raw, "traits": traits_of(profile, raw["area"] or "")})
-
-
-def _b64url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

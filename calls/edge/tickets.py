@@ -5,7 +5,6 @@ Only the edges can open one. It names the device that it was made for; the call'
 
 from __future__ import annotations
 
-import base64
 import binascii
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -14,6 +13,7 @@ import orjson
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
+from controlplane.base import base64url
 from controlplane.base.refusal import Refusal
 
 TICKET_MS = 60_000
@@ -59,13 +59,13 @@ class Ticket:
     epoch: str
 
     def seal(self, box: SecretBox) -> str:
-        return base64.urlsafe_b64encode(box.encrypt(orjson.dumps(asdict(self)))).rstrip(b"=").decode()
+        return base64url.encode(box.encrypt(orjson.dumps(asdict(self))))
 
 
 def unseal(box: SecretBox, sealed: str, call: str, device: str) -> Ticket:
     """The ticket of this call, for one of its devices. Raises `BadTicket`."""
     try:
-        raw = base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
+        raw = base64url.decode(sealed)
         values = orjson.loads(box.decrypt(raw))
         ticket = Ticket(**{**values, "devices": tuple(values["devices"])})
     except (CryptoError, binascii.Error, ValueError, TypeError, KeyError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from controlplane.accounts.rules.access_token import AUDIENCE, ISSUER
+from controlplane.base import base64url
 from controlplane.base.refusal import NotAuthenticated
 
 MOST_REMEMBERED = 20_000
@@ -56,11 +56,11 @@ class Tokens:
     def _verify(self, raw: str) -> Token:
         try:
             head, body, signature = raw.split(".")
-            header = orjson.loads(_unb64(head))
+            header = orjson.loads(base64url.decode(head))
             if header["alg"] != "EdDSA" or header["kid"] != self._key_id:
                 raise NotAuthenticated("The access token was not made by this service: sign in again.")
-            self._public.verify(f"{head}.{body}".encode(), _unb64(signature))
-            claims = orjson.loads(_unb64(body))
+            self._public.verify(f"{head}.{body}".encode(), base64url.decode(signature))
+            claims = orjson.loads(base64url.decode(body))
             if (claims["iss"], claims["aud"]) != (ISSUER, AUDIENCE):
                 raise NotAuthenticated("The access token was not made by this service: sign in again.")
             return Token(
@@ -91,7 +91,3 @@ def bearer(header: str | None) -> str:
     if scheme.lower() != "bearer" or not raw or len(raw) > 16_384:
         raise NotAuthenticated("Send an access token: Authorization: Bearer …")
     return raw.strip()
-
-
-def _unb64(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -7,7 +7,6 @@ same actions as an operator's own clicks, so it stands in the audit.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +25,7 @@ from controlplane.accounts.models import Subscriber
 from controlplane.api import keys
 from controlplane.audit.record import Actor
 from controlplane.base.env import Env
+from controlplane.base.files import write_whole
 from controlplane.base.keys import Keys
 from controlplane.base.refusal import Refusal
 from rollout.actions import areas, features, grants, windows
@@ -189,12 +189,7 @@ def write(env: Env, told: dict[str, Any]) -> None:
     path = _path(env)
     for person in told["people"]:
         Path(person["folder"]).mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump(told, file, indent=2)
-        file.write("\n")
-    draft.replace(path)
+    write_whole(path, json.dumps(told, indent=2).encode() + b"\n")
 
 
 def _path(env: Env) -> Path:

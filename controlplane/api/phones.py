@@ -17,6 +17,7 @@ from controlplane.accounts.actions.tokens import Session
 from controlplane.accounts.models import Device
 from controlplane.api import phone_bodies as bodies
 from controlplane.api.claims import rollout_claims
+from controlplane.base import base64url
 from controlplane.base.refusal import NotFound
 from controlplane.rest.authentication import IsPhone, PhoneToken, client_address
 from controlplane.rest.bodies import read
@@ -161,7 +162,11 @@ def _list_of(device: Device) -> dict[str, Any] | None:
     row = devices.current_list(device.subscriber_id)
     if row is None:
         return None
-    return {"epoch": row.epoch, "list": bodies.b64(bytes(row.body)), "signature": bodies.b64(bytes(row.signature))}
+    return {
+        "epoch": row.epoch,
+        "list": base64url.encode(bytes(row.body)),
+        "signature": base64url.encode(bytes(row.signature)),
+    }
 
 
 def _about(device: Device) -> dict[str, Any]:

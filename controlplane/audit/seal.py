@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from nacl.exceptions import BadSignatureError
 
 from controlplane.audit.models import AuditEntry
 from controlplane.audit.rules.chain import GENESIS, Head, digest, signed_head
+from controlplane.base.files import write_whole
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ def sign_head(now: datetime) -> Head | None:
         "signature": signature.hex(),
         "at": now.isoformat(),
     }
-    _write_whole(head_path(), json.dumps(value) + "\n")
+    write_whole(head_path(), json.dumps(value).encode() + b"\n")
     return head
 
 
@@ -120,13 +120,3 @@ def _alone(now: datetime) -> bool:
             return False
         cursor.execute("SET LOCAL lock_timeout = DEFAULT")
     return True
-
-
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

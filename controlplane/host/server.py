@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from controlplane.base.files import write_whole
 from controlplane.host.child import Account, StartTrouble, spawn
 from controlplane.host.reach import within_reach
 
@@ -90,14 +91,8 @@ def require_runs(program: Path, account: Account | None, folder: Path) -> None:
 
 def write_private(path: Path, text: str, account: Account | None) -> None:
     """`path` holds `text` afterwards, 0600, owned by the servers' user; never half of it. Raises `StartTrouble`."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        draft.unlink(missing_ok=True)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            if account is not None:
-                os.fchown(file.fileno(), account.uid, account.gid)
-            file.write(text)
-        draft.replace(path)
+        write_whole(path, text.encode(), owner=(account.uid, account.gid) if account else None)
     except OSError as error:
         why = f"{path} can't be written ({error.strerror}): run as the owner of its folder, and make room on its disk."
         raise StartTrouble("no_permission", why) from error

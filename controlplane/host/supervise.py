@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from controlplane.base import env as environment
+from controlplane.base.files import write_whole
 from controlplane.host.banner import banner
 from controlplane.host.child import StartTrouble
 from controlplane.host.datafolder import Lock
@@ -244,10 +245,8 @@ class Supervisor:
             "processes": [watched.as_json() for watched in self.watched.values()],
         }
         path = self.env.data / "run" / "processes.json"
-        draft = path.with_suffix(".new")
         try:
-            draft.write_text(json.dumps(state, indent=1), encoding="utf-8")
-            draft.replace(path)
+            write_whole(path, json.dumps(state, indent=1).encode())
         except OSError as error:
             self.log("rollcall", f"ERROR {path} can't be written: {error.strerror}")
 

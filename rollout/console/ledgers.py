@@ -15,7 +15,7 @@ from rollout.actions import areas, waves, windows
 from rollout.console.forms import Reasoned, ReasonedForm, actor_of, pill
 from rollout.models import Area, Grant, Wave, Window
 from rollout.questions.overview import area_rows
-from rollout.rules.spread.standing import share_words
+from rollout.rules.numbers import share_words
 
 
 class WindowForm(ReasonedForm):

@@ -18,8 +18,8 @@ from typing import Any
 
 import orjson
 
+from controlplane.base.files import write_whole
 from rollout.rules.decision.decision import GrantFact
-from rollout.serving.ruleset import write_whole
 
 KINDS = ("grant.created", "grants.created", "grant.revoked", "grant.frozen", "grant.thawed", "device.revoked")
 OVERLAP = 10.0  # seconds: a row may become visible later than its `created_at`

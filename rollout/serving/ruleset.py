@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from json import JSONDecodeError
@@ -20,6 +19,7 @@ import structlog
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
+from controlplane.base.files import write_whole
 from rollout.rules.decision.decision import EMPTY, Ruleset
 from rollout.rules.definition.bounds import MOST_PATTERNS_IN_ALL
 from rollout.rules.definition.reading import Invalid
@@ -203,23 +203,3 @@ class Rulesets:
         installed = self.swap(signed)
         self.from_disk = installed
         return installed
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """The file holds either the old or the new content, also after a crash. Raises OSError."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

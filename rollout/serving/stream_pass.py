@@ -7,7 +7,6 @@ nonce is derived from what is sealed): an answer that holds one keeps its ETag, 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import zlib
@@ -17,6 +16,7 @@ import orjson
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
+from controlplane.base import base64url
 from controlplane.base.refusal import NotAuthenticated
 
 PERIOD = 900  # seconds: a backend's pass is good for one to two of these
@@ -68,7 +68,7 @@ class Seal:
     def _sealed(self, issued: StreamPass) -> str:
         body = orjson.dumps([1, issued.subscriber, issued.device, issued.key, issued.good_until])
         nonce = hashlib.blake2b(body, key=self._nonce_key, digest_size=SecretBox.NONCE_SIZE).digest()
-        return base64.urlsafe_b64encode(self._box.encrypt(body, nonce)).rstrip(b"=").decode()
+        return base64url.encode(self._box.encrypt(body, nonce))
 
     def read(self, raw: str, now: float, grace: float = 0) -> StreamPass:
         """Raises `NotAuthenticated` for what was not sealed here, and for what may no longer be used.
@@ -78,7 +78,7 @@ class Seal:
         try:
             if not raw or len(raw) > LONGEST:
                 raise ValueError
-            sealed = base64.b64decode(raw + "=" * (-len(raw) % 4), altchars=b"-_", validate=True)
+            sealed = base64url.decode(raw)
             version, subscriber, device, key, until = orjson.loads(self._box.decrypt(sealed))
             if version != 1:
                 raise ValueError

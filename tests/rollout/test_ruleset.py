@@ -202,7 +202,7 @@ def test_snapshot__disk_that_takes_nothing__keeps_the_old_file(tmp_path: Path, m
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rollout.serving.ruleset.os.fsync", full)
+    monkeypatch.setattr("controlplane.base.files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         held.save(signed(document(2), 2))
     monkeypatch.undo()

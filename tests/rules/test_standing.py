@@ -10,6 +10,7 @@ import pytest
 
 from rollout.rules.definition.area import AreaState
 from rollout.rules.definition.feature import Access, Switch, WaveState
+from rollout.rules.numbers import per_cent_words, share_words
 from rollout.rules.spread.standing import (
     AreaFacts,
     FeatureFacts,
@@ -19,8 +20,6 @@ from rollout.rules.spread.standing import (
     area_standing,
     feature_standing,
     grants_ignored,
-    per_cent_words,
-    share_words,
     span_words,
     wave_standing,
 )

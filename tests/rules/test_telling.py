@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rollout.rules.decision.telling import percent_of, told
+from rollout.rules.decision.telling import told
+from rollout.rules.numbers import share_words
 
 WAVE = {
     "wave": "First",
@@ -92,4 +93,4 @@ def test_step__seen__is_told_in_sentences(step: str, seen: dict[str, object], se
 
 @pytest.mark.parametrize(("ppm", "words"), [(1_000_000, "100 %"), (1, "0.0001 %"), (200_000, "20 %"), (0, "0 %")])
 def test_share__in_parts_per_million__is_told_in_per_cent(ppm: int, words: str) -> None:
-    assert percent_of(ppm) == words
+    assert share_words(ppm) == words

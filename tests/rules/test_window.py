@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.rules.spread.window import Counted, WindowState, can_open, percentile, report
+from rollout.rules.numbers import percentile
+from rollout.rules.spread.window import Counted, WindowState, can_open, report
 
 COUNTED = Counted(
     opened_at=datetime(2026, 3, 14, 12, 0, tzinfo=UTC),

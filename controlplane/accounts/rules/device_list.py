@@ -9,7 +9,6 @@ base64url without padding, devices sorted by id. The account's Ed25519 key signs
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
@@ -22,6 +21,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from controlplane.accounts.errors import DeviceListRefused, DeviceListStale, DeviceNotListed
+from controlplane.base import base64url
 
 SIGNED_AS = b"rollcall device list v1\0"
 MOST_DEVICES = 32
@@ -99,7 +99,7 @@ def check_follows(listed: SignedList, last: SignedList | None) -> None:
         raise DeviceListStale(
             f"Sign the list with epoch {epoch + 1} and the hash of the list before it.",
             epoch=epoch,
-            previous=_b64(previous),
+            previous=base64url.encode(previous),
         )
 
 
@@ -160,13 +160,9 @@ def _key(text: Any) -> bytes:
 
 
 def _unb64(text: Any) -> bytes:
-    if not isinstance(text, str) or not _B64.fullmatch(text) or len(text) % 4 == 1:
-        raise DeviceListRefused("Keys and hashes are written in base64url without padding.")
-    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if _b64(data) != text:
-        raise DeviceListRefused("Keys and hashes are written in base64url without padding or stray bits.")
-    return data
-
-
-def _b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    try:
+        if isinstance(text, str):
+            return base64url.decode(text)
+    except ValueError:
+        pass
+    raise DeviceListRefused("Keys and hashes are written in base64url, without padding or stray bits.")

@@ -6,11 +6,12 @@ stand in the database, and a phone whose answer was lost asks again and gets it 
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from controlplane.base import base64url
 
 PREFIX = "rt_"
 IDLE_LIFETIME = timedelta(days=60)
@@ -45,7 +46,7 @@ def decide(token: Spending, now: datetime) -> Outcome:
 
 
 def token_of(secret: bytes) -> str:
-    return PREFIX + base64.urlsafe_b64encode(secret).rstrip(b"=").decode()
+    return PREFIX + base64url.encode(secret)
 
 
 def successor(token: str, key: bytes) -> str:

@@ -17,7 +17,8 @@ from controlplane.console import panels
 from controlplane.console.charts import spark
 from controlplane.console.verbs import offered
 from rollout.rules.bulk.headcount import Headcount
-from rollout.rules.spread.standing import TONE_WORDS, Tone, per_cent_words, share_words, span_words
+from rollout.rules.numbers import per_cent_words, share_words
+from rollout.rules.spread.standing import TONE_WORDS, Tone, span_words
 
 register = template.Library()
 LIVE = timedelta(seconds=2)  # younger numbers were counted for this page

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from rollout.rules.definition.area import AreaState
+from rollout.rules.numbers import share_words
 
 MILLION = 1_000_000
 SKEW = timedelta(seconds=30)  # how far an edge's clock may run ahead before its report is not believed
@@ -50,11 +51,6 @@ class Tick:
     valid_until: datetime
 
 
-def percent(ppm: float) -> str:
-    """Parts per million as per cent, as exact as needed: `85 %`, `62.5 %`."""
-    return f"{ppm / 10_000:.1f}".removesuffix(".0") + " %"
-
-
 def seconds_words(seconds: float) -> str:
     return f"{seconds:g} s"
 
@@ -75,8 +71,8 @@ def decide(state: AreaState, sample: Sample | None, config: AreaConfig, now: dat
     if not is_fresh(sample, config, now) or sample is None:
         return _unknown(sample, config, now, trouble)
     load_ppm = sample.concurrent * MILLION // config.capacity
-    seen = f"{sample.concurrent:,} of {config.capacity:,} calls, {percent(load_ppm)}"
-    resume, hold = percent(config.resume_below_ppm), percent(config.hold_above_ppm)
+    seen = f"{sample.concurrent:,} of {config.capacity:,} calls, {share_words(load_ppm, decimals=1)}"
+    resume, hold = share_words(config.resume_below_ppm, decimals=1), share_words(config.hold_above_ppm, decimals=1)
     over = sample.concurrent * MILLION > config.hold_above_ppm * config.capacity
     below = sample.concurrent * MILLION < config.resume_below_ppm * config.capacity
     if over or (state is not AreaState.RAMP and not below):

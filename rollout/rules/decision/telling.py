@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
-def percent_of(share_ppm: int) -> str:
-    """A share in per cent, without needless zeros: 125,000 parts per million are 12.5 %."""
-    return f"{share_ppm / 10_000:g} %"
+from rollout.rules.numbers import share_words
 
 
 def told(step: str, seen: Mapping[str, Any]) -> list[str]:
@@ -66,7 +63,7 @@ def _access(seen: Mapping[str, Any]) -> list[str]:
 
 def _row(name: str, row: Mapping[str, Any], bucket: int | None) -> list[str]:
     """A wave or a rule: its share against the bucket, and its audience."""
-    share = f"takes {percent_of(row['share_ppm'])}"
+    share = f"takes {share_words(row['share_ppm'])}"
     where = "no bucket without a subscriber" if bucket is None else f"their bucket is {bucket:,} of 1,000,000"
     inside = "within it" if row["within_share"] else "not within it"
     lines = [f"{name} {share}: {where}, {inside}."]

@@ -117,20 +117,6 @@ def span_words(seconds: float) -> str:
     return f"{round(seconds / 86400)} days"
 
 
-def share_words(share_ppm: int) -> str:
-    """A share in per cent, as exact as it needs to be: `25 %`, `0.5 %`, `0.0001 %`."""
-    return f"{share_ppm / 10_000:.4f}".rstrip("0").rstrip(".") + " %"
-
-
-def per_cent_words(value: float) -> str:
-    """A measured per cent: `100 %` only of all, `0 %` only of nobody."""
-    if value in (0, 100):
-        return f"{value:.0f} %"
-    if 10 <= value < 99:
-        return f"{value:.0f} %"
-    return f"{min(99.9, max(0.1, value)):.1f} %"
-
-
 def feature_standing(facts: FeatureFacts, now: datetime) -> Standing:
     """The standing of one feature. Total: every combination of facts has words."""
     match facts.switch:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from math import ceil
 from typing import Any
+
+from rollout.rules.numbers import percentile
 
 
 class WindowState(StrEnum):
@@ -46,13 +47,6 @@ def is_due(closes_at: datetime | None, now: datetime) -> bool:
 def is_open(state: WindowState, closes_at: datetime | None, now: datetime) -> bool:
     """Whether invites go through it, by `rollout_window_is_open` in PostgreSQL as by this."""
     return state is WindowState.OPEN and not is_due(closes_at, now)
-
-
-def percentile(sorted_values: Sequence[int], share: float) -> int | None:
-    """The nearest-rank percentile: the least value that `share` of all values don't exceed. None without values."""
-    if not sorted_values:
-        return None
-    return sorted_values[max(0, ceil(share * len(sorted_values)) - 1)]
 
 
 @dataclass(frozen=True, slots=True)
