@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,6 +169,14 @@ def test_floors__of_every_room__hold_a_handful_of_loose_files() -> None:
     }
 
     assert crowded == {}
+
+
+def test_architecture_page__every_place_that_it_names__is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)+(?:\.(?:py|sql|md))?)`", page))
+    assert len(named) > 15
+
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
 
 
 def test_edge_process__when_started__loads_neither_django_nor_host() -> None:
