@@ -28,7 +28,7 @@ URL_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):[^@/\s]+@")
 SENDERS_FAULTS_PER_SECOND = 5
 NOISY = dict.fromkeys(
     ("celery.beat", "celery.app.trace", "celery.worker.strategy", "celery.worker.request"), logging.WARNING
-)
+) | {"django.request": logging.ERROR}  # a refusal is an answer: who asked has it
 
 
 def redact(text: str) -> str:

@@ -28,6 +28,8 @@ class Request:
     def __repr__(self):
         return "<Request: GET '/api/explain?subscriber=%2B4930123456'>"
 logging.getLogger("django").warning("Not Found", extra={{"request": Request(), "status_code": 404}})
+logging.getLogger("django.request").warning("Conflict: /v1/registration", extra={{"status_code": 409}})
+logging.getLogger("django.request").error("Internal Server Error", extra={{"status_code": 500}})
 log.info("call.told", about=["+4930123456", {{"token": "secret-1", "key": "rk_" + "a1" * 20}}])
 log.info("code.sent", phone="+4930123456", unredacted=True)
 """
@@ -64,6 +66,13 @@ def test_logs__trouble__level_in_front_and_trace_below() -> None:
     assert any("WARNING connecting to redis://:…@host/0" in line for line in lines)
     assert any("ERROR call.failed" in line for line in lines)
     assert "ValueError: about +…56" in lines
+
+
+def test_logs__refusals_of_the_web__are_no_lines() -> None:
+    text = "\n".join(said(as_json=False))
+
+    assert "ERROR Internal Server Error" in text
+    assert "Conflict" not in text
 
 
 FLOOD = """
