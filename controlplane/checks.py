@@ -22,14 +22,6 @@ def reaches_beyond(env: Env) -> bool:
 def mistakes(env: Env) -> list[CheckMessage]:
     """What is wrong whatever the deployment is for."""
     found: list[CheckMessage] = []
-    if env.demonstration and reaches_beyond(env):
-        found.append(
-            Error(
-                "The demonstration can be reached from other machines: it shows one-time codes to anybody.",
-                hint="Unset ROLLCALL_DEMONSTRATION, or keep ROLLCALL_HOST and ROLLCALL_PUBLIC_URL on 127.0.0.1.",
-                id="rollcall.E001",
-            )
-        )
     if env.debug and reaches_beyond(env):
         found.append(
             Error(

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from calls.rules.messages import FRAME_BYTES
 from controlplane.base import logs
+from controlplane.base.addresses import OnlyHere, is_direct, is_loopback, without_port
 from controlplane.base.env import BadSetting, load
 from controlplane.base.refusal import BadInput, NotFound, Refusal, TryAgain
 from rollout.serving import me, ofrep
@@ -60,9 +61,18 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return as_problem(orjson.dumps(failed.as_problem()))
 
 
+@web.middleware
+async def only_this_machine(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A demonstration answers nobody else: it gives one-time codes to whoever asks for them."""
+    if not (is_direct(request.remote or "", request.headers) and is_loopback(without_port(request.host))):
+        raise OnlyHere
+    return await handler(request)
+
+
 def build(edge: Edge) -> web.Application:
     """The application of one edge; starting and stopping it starts and stops the edge."""
-    app = web.Application(middlewares=[problems], client_max_size=FRAME_BYTES + 1024)
+    middlewares = [problems, only_this_machine] if edge.env.demonstration else [problems]
+    app = web.Application(middlewares=middlewares, client_max_size=FRAME_BYTES + 1024)
     counter = Counter(edge)
     app.add_routes([web.get("/v1/signal", edge.sockets.handle), *edge.rest.routes()])
     streams = Streams(edge)

@@ -11,8 +11,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, w
 from yarl import URL
 
 from calls.rules.messages import FRAME_BYTES
-from controlplane.base.addresses import client_address
-from controlplane.base.env import Network
+from controlplane.base.addresses import Network, client_address
 from controlplane.base.refusal import NotFound, TryAgain
 
 from .errors import BodyTooLarge

@@ -9,7 +9,7 @@ from pathlib import Path
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from controlplane.base.addresses import is_loopback
+from controlplane.base.addresses import is_direct
 from controlplane.base.env import ROOT
 from controlplane.base.refusal import NotFound
 from rollout.serving.desk import credential, key_of
@@ -83,7 +83,7 @@ class Pages:
 
     async def show_metrics(self, request: web.Request) -> web.Response:
         """For this machine itself, or for a key with the scope read: they say how much is called, and where."""
-        if not _asks_itself(request):
+        if not is_direct(request.remote or "", request.headers):
             key_of(self.placing.gate.rulesets.current, credential(request), time.time(), "read", "operate")
         counts: dict[str, int] = {}
         for stored in self.arbiter.known.values():
@@ -96,12 +96,6 @@ class Pages:
         self.metrics.breaker.set(0 if self.arbiter.database.available else 1)
         body = generate_latest(self.metrics.registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def _asks_itself(request: web.Request) -> bool:
-    """Whether a program of this machine asks, not a proxy on behalf of somebody."""
-    forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
-    return is_loopback(request.remote or "") and not forwarded
 
 
 def _inside(folder: Path, name: str) -> Path:

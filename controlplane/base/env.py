@@ -11,12 +11,14 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
+
+from controlplane.base.addresses import Network, is_loopback
 
 T = TypeVar("T")
-Network = IPv4Network | IPv6Network
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path("/var/lib/rollcall")  # for root whose checkout stands where the servers' user can't enter
@@ -187,6 +189,17 @@ def data_folder(source: Mapping[str, str]) -> Path:
     return place_of(ROOT) if os.geteuid() == 0 and is_closed(ROOT) else ROOT / ".rollcall"
 
 
+def _require_private(env: Env) -> None:
+    """Raises `BadSetting` for a demonstration that others than this machine could reach."""
+    for name in (env.host, urlsplit(env.public_url).hostname or env.public_url, *env.allowed_hosts):
+        if not is_loopback(name):
+            raise BadSetting(
+                "This would be a demonstration, which shows one-time codes to whoever asks, so it answers its own "
+                f"machine only, and {name} isn't it. Set ROLLCALL_DEMONSTRATION=0 to serve others, or unset "
+                "ROLLCALL_HOST, ROLLCALL_PUBLIC_URL and ALLOWED_HOSTS."
+            )
+
+
 def load(source: Mapping[str, str] | None = None) -> Env:
     """Read every setting. Raises `BadSetting` with a sentence that names the variable."""
     source = os.environ if source is None else source
@@ -194,7 +207,7 @@ def load(source: Mapping[str, str] | None = None) -> Env:
     port = _read(source, "PORT", _port, 8080, "a port from 1 to 65535")
     host = source.get("ROLLCALL_HOST", "").strip() or "127.0.0.1"
     public_url = (source.get("ROLLCALL_PUBLIC_URL", "").strip() or f"http://{host}:{port}").rstrip("/")
-    return Env(
+    env = Env(
         data=data,
         database_url=source.get("DATABASE_URL", "").strip() or None,
         redis_url=source.get("REDIS_URL", "").strip() or None,
@@ -227,3 +240,6 @@ def load(source: Mapping[str, str] | None = None) -> Env:
         refusal_days=_read(source, "REFUSAL_DAYS", _whole, 90, "whole days, from 1"),
         measurement_days=_read(source, "MEASUREMENT_DAYS", _whole, 14, "whole days, from 1"),
     )
+    if env.demonstration:
+        _require_private(env)
+    return env

@@ -26,6 +26,9 @@ def banner(env: Env, excuses: Sequence[str] = ()) -> list[str]:
     seeded = demonstration(env)
     console = seeded.get("console") or {}
     lines = [RULE, f"  Rollcall runs. Data folder: {env.data}", ""]
+    if env.demonstration:
+        words = "  This is a demonstration: one-time codes come with the answer, and it answers this machine only."
+        lines += [words, ""]
     lines.append(f"  Console        http://{loopback(env.host)}:{env.console_port}/console/")
     if console:
         lines.append(f"                 user {console.get('user')}   password {console.get('password')}")

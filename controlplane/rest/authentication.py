@@ -6,6 +6,7 @@ from hmac import compare_digest
 from typing import Any
 
 from django.conf import settings
+from django.http import HttpRequest
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -111,11 +112,17 @@ def actor_of(request: Request) -> Actor:
     return Actor.operator(request.user.get_username(), rights_of(request.user), Channel.REST)
 
 
+def is_of_our_edge(request: HttpRequest) -> bool:
+    """Whether one of our edges handed the request on, and says in X-Forwarded-For whose it is."""
+    forwarded: str = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    mark: str = request.META.get("HTTP_X_ROLLCALL_EDGE", "")
+    return compare_digest(mark.encode(), settings.KEYS.edge_mark(forwarded).encode())
+
+
 def client_address(request: Request) -> str:
     """The client's address. X-Forwarded-For is believed of our edges, by their mark, and of TRUSTED_PROXIES."""
     forwarded: str = request.META.get("HTTP_X_FORWARDED_FOR", "")
-    mark: str = request.META.get("HTTP_X_ROLLCALL_EDGE", "")
-    if compare_digest(mark.encode(), settings.KEYS.edge_mark(forwarded).encode()):
+    if is_of_our_edge(request):
         return forwarded
     return nearest(request.META.get("REMOTE_ADDR", ""), forwarded, settings.ENV.trusted_proxies)
 

@@ -333,7 +333,7 @@ def test_client_address__is_believed__from_the_edge_and_trusted_proxies_only(
     extra = {"HTTP_X_FORWARDED_FOR": forwarded} if forwarded else {}
     if mark:
         extra["HTTP_X_ROLLCALL_EDGE"] = settings.KEYS.edge_mark(mark)
-    env = replace(settings.ENV, trusted_proxies=(ip_network("10.0.3.0/24"),))
+    env = replace(settings.ENV, demonstration=False, trusted_proxies=(ip_network("10.0.3.0/24"),))
 
     with (
         mock.patch.object(settings, "ENV", env),

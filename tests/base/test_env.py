@@ -41,6 +41,23 @@ def test_env__unusable_setting__names_the_variable(tmp_path: Path, name: str, va
         load(tmp_path, **{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ROLLCALL_HOST", "0.0.0.0"),
+        ("ROLLCALL_PUBLIC_URL", "https://calls.example"),
+        ("ALLOWED_HOSTS", "localhost,calls.example"),
+        ("ALLOWED_HOSTS", "*"),
+    ],
+)
+def test_demonstration__others_could_reach_it__refused(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(env.BadSetting, match="ROLLCALL_DEMONSTRATION=0"):
+        load(tmp_path / "data", ROLLCALL_DEMONSTRATION="1", **{name: value})
+
+    assert not load(tmp_path / "data", **{name: value}).demonstration
+    assert load(tmp_path / "data", ROLLCALL_DEMONSTRATION="1", ROLLCALL_PUBLIC_URL="https://localhost").demonstration
+
+
 def test_secret__none_given__is_made_once_and_private(tmp_path: Path) -> None:
     first = load(tmp_path / "data").secret
     second = load(tmp_path / "data").secret

@@ -151,7 +151,7 @@ async def test_request__that_can_t_be_served__is_problem_details(
 async def test_request__of_bytes_that_make_no_sense__is_the_sender_s_fault(
     stage: Stage, line: str, headers: bytes, body: bytes, status: int
 ) -> None:
-    head = f"{line} HTTP/1.1\r\nHost: phones\r\nConnection: close\r\nAuthorization: Bearer {stage.tokens['alice']}\r\n"
+    head = f"{line} HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\nAuthorization: Bearer {stage.tokens['alice']}\r\n"
     async with running_edge(stage) as edge:
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.env.port)
         writer.write(head.encode() + headers + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -163,7 +163,7 @@ async def test_request__of_bytes_that_make_no_sense__is_the_sender_s_fault(
 
 async def test_packed_body__is_refused_without_unpacking_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = gzip.compress(b" " * 40_000_000)
-    head = f"POST /v1/calls HTTP/1.1\r\nHost: phones\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n"
+    head = f"POST /v1/calls HTTP/1.1\r\nHost: [::1]\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n"
     unpacked: list[bytes] = []
     monkeypatch.setattr("aiohttp.http_parser.DeflateBuffer.feed_data", lambda self, data, *_: unpacked.append(data))
     async with running_edge(stage) as edge:
@@ -232,7 +232,7 @@ async def test_metrics__are_for_this_machine_and_for_keys_that_read(stage: Stage
 
     evaluate, read = await rows(keys)
     through = {"X-Forwarded-For": "203.0.113.9"}
-    async with running_edge(stage) as edge, ClientSession() as session:
+    async with running_edge(stage, ROLLCALL_DEMONSTRATION="0") as edge, ClientSession() as session:
 
         async def status(**headers: str) -> int:
             async with session.get(f"http://127.0.0.1:{edge.env.port}/metrics", headers=headers) as answer:
@@ -248,6 +248,24 @@ async def test_metrics__are_for_this_machine_and_for_keys_that_read(stage: Stage
     assert statuses == [200, 401, 403, 200]
 
 
+async def test_demonstration__asked_through_a_proxy_or_by_another_name__refuses(stage: Stage) -> None:
+    async with running_edge(stage, ROLLCALL_DEMONSTRATION="1") as edge, ClientSession() as session:
+
+        async def status(**headers: str) -> int:
+            async with session.get(f"http://127.0.0.1:{edge.env.port}/healthz", headers=headers) as answer:
+                return answer.status
+
+        statuses = [
+            await status(),
+            await status(Host="localhost"),
+            await status(Host="rebound.example:8080"),
+            await status(**{"X-Forwarded-For": "127.0.0.1"}),
+            await status(**{"X-Forwarded-Host": "calls.example"}),
+        ]
+
+    assert statuses == [200, 200, 403, 403, 403]
+
+
 async def test_forwarded__request_and_answer__pass_without_cookies(stage: Stage) -> None:
     seen: dict[str, Any] = {}
 
@@ -257,7 +275,7 @@ async def test_forwarded__request_and_answer__pass_without_cookies(stage: Stage)
         seen["mark"] = request.headers["X-Rollcall-Edge"]
         return web.json_response({"challenge": "c"}, status=202, headers={"Set-Cookie": "a=b"})
 
-    knobs = {"ALLOWED_HOSTS": "console.example", "TRUSTED_PROXIES": "127.0.0.0/8"}
+    knobs = {"ROLLCALL_DEMONSTRATION": "0", "ALLOWED_HOSTS": "console.example", "TRUSTED_PROXIES": "127.0.0.0/8"}
     async with (
         answering(register) as target,
         running_edge(stage, **knobs) as edge,
@@ -294,7 +312,7 @@ async def test_forwarded__address_that_climbs_out__reaches_nothing_of_the_consol
     async with answering(anything) as target, running_edge(stage) as edge:
         edge.forward.target = target
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.env.port)
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: phones\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         status = await reader.readline()
         writer.close()
 

@@ -316,7 +316,7 @@ async def test_stream__reader_that_does_not_read__is_cut_off_and_others_are_serv
         slow.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(slow, ("127.0.0.1", stage.http.port))
-        await loop.sock_sendall(slow, f"GET {address} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await loop.sock_sendall(slow, f"GET {address} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         while len(stage.streams) < 2:
             await asyncio.sleep(0.01)
 
