@@ -33,7 +33,7 @@ def _store() -> redis.Redis:
 
 def tell(tells: Iterable[Tell], *, now: datetime) -> None:
     """Append events to inboxes and ring the edges that hold the sockets. Raises redis.RedisError when Redis is away."""
-    events = [event_json(event) for event in tells]
+    events = [event_json(event, settings.KEYS.inbox) for event in tells]
     if events:
         append = _store().register_script(lua("append"))
         append(keys=[], args=[orjson.dumps({"tell": events}), int(now.timestamp() * 1000)])

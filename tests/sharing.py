@@ -14,6 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 ON_THE_DEMONSTRATION = (
     "tests/story/test_story.py",
     "tests/browser/test_phone_on_the_stack.py",
+    "tests/journeys/test_markers.py",
     "tests/faults/test_kills.py",
 )
 FIRST = (*ON_THE_DEMONSTRATION, "tests/story/", "tests/faults/", "tests/browser/", "tests/host/test_embedded.py")

@@ -80,7 +80,7 @@ class Edge:
         self.rulesets = Rulesets(self.keys.ruleset.verify_key, env.state / SNAPSHOT)
         self.feed = Feed(env.token_seconds + env.token_grace_seconds + OVERLAP)
         self.database = Database(database_url(env))
-        self.store = Store(redis_url(env), self.name)
+        self.store = Store(redis_url(env), self.name, self.keys.inbox)
         self._watcher_redis: Redis = Redis.from_url(self.store.url, socket_connect_timeout=1)
         self.watcher = Watcher(env, self.rulesets, self.feed, self._connect, self._watcher_redis)
         self.limits = Limits(self.store)

@@ -16,7 +16,7 @@ from calls.rules.ending import UNHEARD
 from .arbiter import Arbiter
 from .errors import signed_out
 from .session import Session
-from .store import Entry, Store, StoreAway, read_entry
+from .store import Entry, Store, StoreAway, read_entries
 
 FLUSH_SECONDS = 1.0
 LOOK_SECONDS = 2.0
@@ -41,11 +41,15 @@ class Inboxes:
         if kind != b"ev":
             return
         device_raw, _, raw = rest.partition(b"\n")
-        device, entry = device_raw.decode(), read_entry(raw)
+        device = device_raw.decode()
         self.wake(device)
         session = self.sessions.get(device)
         if session is None:
             return
+        for entry in read_entries([raw], self.store.box):
+            self._hand_over(session, entry)
+
+    def _hand_over(self, session: Session, entry: Entry) -> None:
         if entry.body.startswith(b'{"t":"ended",'):
             self.arbiter.forget(orjson.loads(entry.body)["call"])
         if not session.ready:

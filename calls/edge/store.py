@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
+from nacl.encoding import Base64Encoder
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -86,16 +89,28 @@ def lua(name: str) -> str:
     return (FOLDER / "tell.lua").read_text(encoding="utf-8") + text if name in ("commit", "append") else text
 
 
-def read_entry(raw: bytes) -> Entry:
-    seq, at, body = raw.split(b"\n", 2)
-    return Entry(int(seq), int(at), body)
+def read_entries(raws: Iterable[bytes], box: SecretBox) -> tuple[Entry, ...]:
+    """What was sealed for inboxes, opened. What another secret sealed can't be read any more, and is left out."""
+    entries = []
+    for raw in raws:
+        seq, at, sealed = raw.split(b"\n", 2)
+        try:
+            entries.append(Entry(int(seq), int(at), box.decrypt(sealed, encoder=Base64Encoder)))
+        except (CryptoError, ValueError):
+            continue
+    return tuple(entries)
 
 
-def event_json(tell: Tell) -> dict[str, Any]:
-    """An event as the scripts take it."""
-    body = orjson.dumps({"t": tell.type, **tell.body}).decode()
+def event_json(tell: Tell, box: SecretBox) -> dict[str, Any]:
+    """An event as the scripts take it; sealed, since it says who calls from which number, and may wait for months."""
+    body = orjson.dumps({"t": tell.type, **tell.body})
     ttl = SEEN_GRANT_SECONDS if tell.type == "grant" else SEEN_SECONDS
-    return {"device": tell.device, "key": tell.key, "body": body, "ttl": ttl}
+    return {
+        "device": tell.device,
+        "key": tell.key,
+        "body": box.encrypt(body, encoder=Base64Encoder).decode(),
+        "ttl": ttl,
+    }
 
 
 def pair_key(one: str, other: str) -> str:
@@ -103,13 +118,16 @@ def pair_key(one: str, other: str) -> str:
 
 
 class Store:
-    def __init__(self, url: str, edge: str) -> None:
+    """`box` seals what waits in inboxes."""
+
+    def __init__(self, url: str, edge: str, box: SecretBox) -> None:
         pool = BlockingConnectionPool.from_url(
             url, max_connections=32, timeout=PATIENCE, socket_connect_timeout=PATIENCE * 5, retry=Retry(NoBackoff(), 0)
         )
         self.redis: Redis = Redis(connection_pool=pool)
         self.url = url
         self.edge = edge
+        self.box = box
         self.away_since: float | None = None
         self._rest_until = 0.0
         self._silences = 0
@@ -184,7 +202,7 @@ class Store:
             "deadline": after.deadline,
             "ttl": max(0, after.deadline - now_ms) + LIVE_MARGIN_MS if live else ENDED_TTL_MS,
             "pair": pair_key(after.caller, after.callee),
-            "tell": [event_json(tell) for tell in tells],
+            "tell": [event_json(tell, self.box) for tell in tells],
         }
         if before is None or after is not before.call:
             wanted["record"] = call_to_json(after).decode()
@@ -194,14 +212,16 @@ class Store:
         return Committed(how.decode(), value.decode())
 
     async def tell(self, tells: Sequence[Tell], now_ms: int) -> None:
-        await self.script("append", [], [orjson.dumps({"tell": [event_json(tell) for tell in tells]}), now_ms])
+        await self.script(
+            "append", [], [orjson.dumps({"tell": [event_json(tell, self.box) for tell in tells]}), now_ms]
+        )
 
     async def attach(self, device: str, session: str, last_seq: int) -> Attached:
         keys = [f"rc:where:{device}", f"rc:seq:{device}", f"rc:inbox:{device}"]
         old, seq, lowest, *entries = await self.script(
             "attach", keys, [f"{self.edge}|{session}", last_seq, WHERE_SECONDS, MOST_EVENTS]
         )
-        return Attached(old.decode(), int(seq), int(lowest), tuple(map(read_entry, entries)))
+        return Attached(old.decode(), int(seq), int(lowest), read_entries(entries, self.box))
 
     async def detach(self, device: str, session: str) -> None:
         await self.script("detach", [f"rc:where:{device}"], [f"{self.edge}|{session}"])
@@ -219,7 +239,7 @@ class Store:
 
     async def fetch(self, device: str, after: int) -> tuple[Entry, ...]:
         raw = await self.run(self.redis.lrange(f"rc:inbox:{device}", -MOST_EVENTS, -1))
-        return tuple(entry for entry in map(read_entry, raw) if entry.seq > after)
+        return tuple(entry for entry in read_entries(raw, self.box) if entry.seq > after)
 
     async def skip(self, device: str, count: int) -> int:
         """Numbers that were given to events outside the inbox are used up; the counter afterwards."""

@@ -60,6 +60,11 @@ class Keys:
         return SecretBox(derive(self.secret, "call ticket"))
 
     @cached_property
+    def inbox(self) -> SecretBox:
+        """Seals the events that wait in Redis for phones."""
+        return SecretBox(derive(self.secret, "inbox"))
+
+    @cached_property
     def code(self) -> bytes:
         """Keys the hashes of one-time codes."""
         return derive(self.secret, "one-time code")
