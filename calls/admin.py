@@ -10,7 +10,7 @@ from controlplane.accounts.readonly import OnlyShown
 
 @admin.register(CallRecord)
 class CallAdmin(OnlyShown):
-    list_display = ("created_at", "feature", "area", "media", "ended_as", "activating", "lasted")
+    list_display = ("created_at", "feature", "area", "media", "ended_as", "brings", "lasted")
     list_filter = ("feature", "area", "state", "reason", "activating")
     list_before_template = "console/lists/calls.html"
     fields = ("id", "feature", "area", "media", "activating", "state", "reason", "cause", "created_at", "rang_at",
@@ -20,6 +20,11 @@ class CallAdmin(OnlyShown):
     def ended_as(self, call: CallRecord) -> str:
         words = call.reason.replace("_", " ") if call.reason else call.state
         return f"{words} ({call.cause})" if call.cause else words
+
+    @admin.display(description="Activates", ordering="activating")
+    def brings(self, call: CallRecord) -> str:
+        """Whether it turned the feature on for the person called; an ordinary call has nothing wrong with it."""
+        return "yes" if call.activating else "–"
 
     @admin.display(description="Talked for")
     def lasted(self, call: CallRecord) -> str:

@@ -135,6 +135,11 @@ class OperatorAdmin(ForAdmins, DjangoUserAdmin):  # type: ignore[type-arg,misc]
         ("What they may do", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
     )
 
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Whoever is added here is meant to sign in; what they may do is told by their roles."""
+        obj.is_staff = obj.is_staff or not change
+        super().save_model(request, obj, form, change)
+
     def log_addition(self, request: HttpRequest, object: User, message: Any) -> None:  # type: ignore[override]
         """Stands in our audit, as every decision does."""
         self._record("operator.created", request, object, message)

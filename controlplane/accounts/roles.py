@@ -1,7 +1,6 @@
 """What an operator may do in the console. Roles are groups of Django's; a superuser holds every role.
 
-viewer looks · operator acts (and looks) · approver confirms what another asked for · auditor reads the audit ·
-admin all.
+viewer looks · operator acts (and looks) · auditor reads the audit · admin all.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from controlplane.audit.rules.verbs import Right
 class Role(StrEnum):
     VIEWER = "viewer"
     OPERATOR = "operator"
-    APPROVER = "approver"
     AUDITOR = "auditor"
     ADMIN = "admin"
 
@@ -24,7 +22,6 @@ class Role(StrEnum):
 ENOUGH: dict[Role, frozenset[str]] = {
     Role.VIEWER: frozenset(Role),
     Role.OPERATOR: frozenset({Role.OPERATOR, Role.ADMIN}),
-    Role.APPROVER: frozenset({Role.APPROVER, Role.ADMIN}),
     Role.AUDITOR: frozenset({Role.AUDITOR, Role.ADMIN}),
     Role.ADMIN: frozenset({Role.ADMIN}),
 }

@@ -42,7 +42,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         verbose_name = "audit entry"
-        verbose_name_plural = "audit"
+        verbose_name_plural = "audit entries"
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["subject", "-id"], name="audit_by_subject"),

@@ -10,17 +10,26 @@ from django.utils.html import format_html
 from controlplane.accounts.readonly import OnlyShown
 from controlplane.accounts.roles import Role
 from controlplane.audit.models import AuditEntry
+from controlplane.audit.rules.telling import actor_words, deed_words
 from controlplane.outbox.models import Outbox
 
 
 @admin.register(AuditEntry)
 class AuditAdmin(OnlyShown):
     role = Role.AUDITOR
-    list_display = ("at", "actor", "verb", "subject", "reason", "sealed")
+    list_display = ("at", "doer", "deed", "reason", "sealed")
     list_filter = ("actor_kind", "verb")
     search_fields = ("actor", "verb", "subject", "reason")
     list_before_template = "console/lists/audit.html"
     fields = ("at", "actor_kind", "actor", "verb", "subject", "reason", "details", "sequence", "chained")
+
+    @admin.display(description="Who", ordering="actor")
+    def doer(self, entry: AuditEntry) -> str:
+        return actor_words(entry.actor_kind, entry.actor)
+
+    @admin.display(description="What", ordering="verb")
+    def deed(self, entry: AuditEntry) -> str:
+        return deed_words(entry.verb, entry.subject)
 
     @admin.display(description="Sealed")
     def sealed(self, entry: AuditEntry) -> str:

@@ -16,7 +16,7 @@ from calls.console import calls_now, running_by_feature
 from controlplane.audit.models import AuditEntry
 from controlplane.console.charts import LoadChart, Sample, load_chart
 from controlplane.outbox.models import Outbox
-from rollout.models import Area, CapacityDecision, Feature, Grant, Measurement, Refusal, Wave, Window
+from rollout.models import Area, CapacityDecision, Feature, Grant, Measurement, Refusal, Wave, Window, WindowState
 from rollout.questions.evaluate import refusal
 from rollout.questions.overview import (
     AreaRow,
@@ -27,8 +27,10 @@ from rollout.questions.overview import (
     feature_rows,
     ignored_by,
     wave_facts,
+    window_facts,
 )
-from rollout.rules.spread.standing import people_words, wave_standing
+from rollout.rules.numbers import people_words
+from rollout.rules.spread.standing import wave_standing, window_standing
 
 CHART_SECONDS = 600
 LATE = timedelta(seconds=30)
@@ -43,8 +45,10 @@ def feature_panel(feature: Feature, now: datetime) -> dict[str, Any]:
 def window_panel(window: Window, now: datetime) -> dict[str, Any]:
     refused = Refusal.objects.filter(window=window).values("outcome").annotate(n=Count("id")).order_by("-n")
     depths = Grant.objects.filter(window=window).values("depth").annotate(n=Count("id")).order_by("depth")
+    opened = window.state == WindowState.OPEN
     return {
         "window": window,
+        "standing": window_standing(window_facts(window), now, ignored=ignored_by(window.feature)) if opened else None,
         "left": max(0, window.places - window.used - window.pending),
         "refusals": [(row["outcome"], row["n"]) for row in refused],
         "depths": [(row["depth"], row["n"]) for row in depths],
@@ -77,7 +81,8 @@ def report_rows(report: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]
         value = report[key]
         words = REPORT_WORDS.get(key, key.replace("_", " ").capitalize())
         if isinstance(value, dict):
-            rows.append((words, [(str(name).replace("_", " "), number) for name, number in value.items()]))
+            pairs = [(str(name).replace("_", " "), number) for name, number in value.items()]
+            rows.append((words, [(name, "not known") if number is None else (name, number) for name, number in pairs]))
         elif isinstance(value, list):
             rows.append((words, [(str(i + 1), item) for i, item in enumerate(value)]))
         elif isinstance(value, bool):

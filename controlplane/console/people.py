@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -22,7 +23,7 @@ from rollout.models import Feature, Grant
 from rollout.questions.explain import explain as explained
 from rollout.questions.overview import Branch, invite_roots, invite_tree, live_grant
 from rollout.rules.decision.telling import told
-from rollout.rules.spread.standing import have_words
+from rollout.rules.numbers import have_words
 
 
 def _features() -> list[tuple[str, str]]:
@@ -149,9 +150,22 @@ class KeyForm(forms.Form):
             ("evaluate", "Evaluate: ask what somebody has (OFREP)"),
             ("read", "Read: everything that operators see"),
             ("operate", "Operate: every verb"),
+            ("audit", "Audit: read the audit"),
         ],
         widget=forms.CheckboxSelectMultiple,
     )
+    expires_at = forms.DateTimeField(
+        label="Until when (UTC)",
+        required=False,
+        help_text="Empty: until somebody revokes it.",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+    )
+
+    def clean_expires_at(self) -> datetime | None:
+        at: datetime | None = self.cleaned_data["expires_at"]
+        if at is not None and at <= timezone.now():
+            raise forms.ValidationError("A key ends in the future.")
+        return at
 
 
 @page(Role.OPERATOR)
@@ -162,7 +176,7 @@ def new_key(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         now, actor = timezone.now(), actor_of(request)
         try:
-            made, _ = keys.issue(form.cleaned_data["name"], scopes=form.cleaned_data["scopes"], actor=actor, now=now)
+            made, _ = keys.issue(**form.cleaned_data, actor=actor, now=now)
         except Refusal as refusal:
             refused = refusal.detail
     return shown(request, "console/new_key.html", "New API key", form=form, made=made, refused=refused)

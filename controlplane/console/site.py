@@ -111,7 +111,7 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
-                "title": "House",
+                "title": "Administration",
                 "items": [
                     _page("Audit", "fact_check", "admin:audit_auditentry_changelist", _may_audit),
                     _page("Rulesets", "history", "admin:rollout_ruleset_changelist"),

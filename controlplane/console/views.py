@@ -36,7 +36,7 @@ def page(role: Role) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not has_role(request.user, role):
-                raise PermissionDenied
+                raise PermissionDenied(f"This takes the role {role}, which an admin can give you.")
             return view(request, *args, **kwargs)
 
         guarded = admin.site.admin_view(checked)

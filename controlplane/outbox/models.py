@@ -55,7 +55,8 @@ class Outbox(models.Model):
     objects = OutboxQuerySet.as_manager()
 
     class Meta:
-        verbose_name_plural = "outbox"
+        verbose_name = "effect"
+        verbose_name_plural = "effects"
         indexes = [
             models.Index(fields=["due_at", "id"], name="outbox_waiting", condition=models.Q(delivered_at__isnull=True)),
             models.Index(fields=["created_at"], name="outbox_feed"),

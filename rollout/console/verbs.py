@@ -24,9 +24,8 @@ from rollout.questions.preview import of_feature
 from rollout.questions.rulesets import document_of
 from rollout.rules.decision.grant import LIVE
 from rollout.rules.definition.bucket import MILLION
-from rollout.rules.numbers import share_words
+from rollout.rules.numbers import calls_words, have_words, people_words, share_words
 from rollout.rules.ruleset.definitions import of_published
-from rollout.rules.spread.standing import calls_words, have_words, people_words
 
 Act = Callable[..., str]
 AREAS_TOLD = 3  # in a dialog

@@ -71,7 +71,7 @@ class Grant(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.subscriber_id} has {self.feature_id} by {self.source}"
+        return f"grant {self.pk}"
 
 
 class InviterPlaces(models.Model):

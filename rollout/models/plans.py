@@ -43,7 +43,7 @@ class Wave(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} of {self.feature_id}"
+        return self.name
 
 
 class WindowQuerySet(models.QuerySet["Window"]):

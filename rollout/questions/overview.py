@@ -29,6 +29,7 @@ from rollout.questions.headcounts import headcounts
 from rollout.rules.bulk.headcount import Headcount
 from rollout.rules.definition.area import AreaState
 from rollout.rules.definition.feature import Access, Switch, WaveState
+from rollout.rules.numbers import people_words
 from rollout.rules.spread.standing import (
     AreaFacts,
     FeatureFacts,
@@ -38,7 +39,6 @@ from rollout.rules.spread.standing import (
     area_standing,
     feature_standing,
     grants_ignored,
-    people_words,
     rules_ignored,
 )
 

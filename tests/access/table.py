@@ -22,12 +22,11 @@ class Caller(StrEnum):
     STAFF = "an operator without a role"
     VIEWER = "a viewer"
     OPERATOR = "an operator"
-    APPROVER = "an approver"
     AUDITOR = "an auditor"
     ADMIN = "an admin"
 
 
-ROLES = frozenset({Caller.VIEWER, Caller.OPERATOR, Caller.APPROVER, Caller.AUDITOR, Caller.ADMIN})
+ROLES = frozenset({Caller.VIEWER, Caller.OPERATOR, Caller.AUDITOR, Caller.ADMIN})
 ACTING = frozenset({Caller.OPERATOR, Caller.ADMIN})
 
 

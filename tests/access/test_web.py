@@ -93,7 +93,7 @@ def client_of(caller: Caller) -> Client:
             headers = {"X-API-Key": builders.api_key(caller.name.lower())[0]}
         case Caller.REVOKED:
             headers = {"X-API-Key": builders.api_key(revoked_at=timezone.now())[0]}
-        case Caller.VIEWER | Caller.OPERATOR | Caller.APPROVER | Caller.AUDITOR | Caller.ADMIN:
+        case Caller.VIEWER | Caller.OPERATOR | Caller.AUDITOR | Caller.ADMIN:
             roles = [caller.name.lower()]
     client = Client(headers=headers, raise_request_exception=False)
     if roles or caller in (Caller.STAFF, Caller.LEFT):
@@ -142,7 +142,7 @@ def test_every_address__asked_by_one__lets_in_whom_the_table_says(caller: Caller
 
 
 def test_table__of_who_may__gives_nobody_more_than_an_admin() -> None:
-    people = {Caller.STAFF, Caller.VIEWER, Caller.OPERATOR, Caller.APPROVER, Caller.AUDITOR}
+    people = {Caller.STAFF, Caller.VIEWER, Caller.OPERATOR, Caller.AUDITOR}
 
     assert all(Caller.ADMIN in may for may in MAY.values() if may & people)
     assert not any(may & {Caller.REVOKED, Caller.LEFT} for least, may in MAY.items() if least is not Least.NOTHING)

@@ -10,7 +10,7 @@ import pytest
 
 from rollout.rules.definition.area import AreaState
 from rollout.rules.definition.feature import Access, Switch, WaveState
-from rollout.rules.numbers import per_cent_words, share_words
+from rollout.rules.numbers import per_cent_words, share_words, span_words
 from rollout.rules.spread.standing import (
     AreaFacts,
     FeatureFacts,
@@ -20,7 +20,6 @@ from rollout.rules.spread.standing import (
     area_standing,
     feature_standing,
     grants_ignored,
-    span_words,
     wave_standing,
 )
 
@@ -291,6 +290,8 @@ def test_span__each_length__is_in_its_unit(seconds, words):
     assert span_words(seconds) == words
 
 
-@pytest.mark.parametrize(("ppm", "words"), [(1_000_000, "100 %"), (250_000, "25 %"), (5_000, "0.5 %"), (1, "0.0001 %")])
+@pytest.mark.parametrize(
+    ("ppm", "words"), [(1_000_000, "100 %"), (250_000, "25 %"), (5_000, "0.5 %"), (1, "0.0001 %"), (0, "0 %")]
+)
 def test_share__parts_per_million__are_per_cent(ppm, words):
     assert share_words(ppm) == words

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from rollout.rules.decision.telling import told
-from rollout.rules.numbers import share_words
 
 WAVE = {
     "wave": "First",
@@ -89,8 +88,3 @@ def test_step__seen__is_told_in_sentences(step: str, seen: dict[str, object], se
 
     assert lines == sentences or sentences is None
     assert all(line.endswith(".") and "{" not in line and "None" not in line for line in lines)
-
-
-@pytest.mark.parametrize(("ppm", "words"), [(1_000_000, "100 %"), (1, "0.0001 %"), (200_000, "20 %"), (0, "0 %")])
-def test_share__in_parts_per_million__is_told_in_per_cent(ppm: int, words: str) -> None:
-    assert share_words(ppm) == words

@@ -56,7 +56,7 @@ def _permissions(role: Role) -> list[Permission]:
     ours = Q(content_type__app_label__in=["accounts", "audit", "outbox", "rollout", "calls", "console"])
     view = Q(codename__startswith="view_")
     match role:
-        case Role.VIEWER | Role.APPROVER | Role.AUDITOR:
+        case Role.VIEWER | Role.AUDITOR:
             chosen = ours & view
         case Role.OPERATOR:
             planned = Q(content_type__app_label="rollout") & ~Q(content_type__model__in=LEDGERS)

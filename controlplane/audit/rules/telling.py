@@ -10,9 +10,9 @@ def deed_words(verb: str, subject: str) -> str:
     kind, _, rest = subject.partition(":")
     number, _, name = rest.partition(" ")
     noun, _, done = verb.partition(".")
-    about = f"{_noun(kind)} {name or number}".strip()
+    about = f"{_noun(kind or noun)} {name or number}".strip()
     deed = done.replace("_", " ")
-    words = f"{about} {deed}" if noun == kind else f"{about}: {_noun(noun)} {deed}"
+    words = f"{about} {deed}" if noun == (kind or noun) else f"{about}: {_noun(noun)} {deed}"
     return words[:1].upper() + words[1:]
 
 

@@ -12,13 +12,15 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from controlplane.accounts.roles import Role, has_role
+from controlplane.audit.models import AuditEntry
+from controlplane.audit.rules.telling import actor_words, deed_words
 from controlplane.audit.verify import Verification, verify
 from controlplane.console import panels
 from controlplane.console.charts import spark
 from controlplane.console.verbs import offered
 from rollout.rules.bulk.headcount import Headcount
-from rollout.rules.numbers import per_cent_words, share_words
-from rollout.rules.spread.standing import TONE_WORDS, Tone, span_words
+from rollout.rules.numbers import per_cent_words, share_words, span_words
+from rollout.rules.spread.standing import TONE_WORDS, Tone
 
 register = template.Library()
 LIVE = timedelta(seconds=2)  # younger numbers were counted for this page
@@ -47,6 +49,16 @@ def moment(at: datetime | None, empty: str = "never", *, future: bool = False) -
 def tone(name: str, word: str = "") -> SafeString:
     """A pill: a sign, a word and a colour, so that the colour is never alone."""
     return format_html('<span class="rc-tone rc-tone-{}">{}</span>', name, word or TONE_WORDS[Tone(name)])
+
+
+@register.filter
+def deed(entry: AuditEntry) -> str:
+    return deed_words(entry.verb, entry.subject)
+
+
+@register.filter
+def doer(entry: AuditEntry) -> str:
+    return actor_words(entry.actor_kind, entry.actor)
 
 
 @register.filter

@@ -32,7 +32,8 @@ class Migration(migrations.Migration):
                 ("last_error", models.TextField(blank=True, db_default="", default="")),
             ],
             options={
-                "verbose_name_plural": "outbox",
+                "verbose_name": "effect",
+                "verbose_name_plural": "effects",
                 "indexes": [
                     models.Index(
                         condition=models.Q(("delivered_at__isnull", True)),

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from rollout.rules.definition.reading import under
+from rollout.rules.numbers import share_words
 
 LONGEST = 80
 MISSING: Any = object()
@@ -115,7 +116,7 @@ def _said(before: Any, after: Any, path: str) -> str:
 def _shown(value: Any, path: str) -> str:
     """A value in few words: shares in per cent, long ones cut."""
     if isinstance(value, int) and not isinstance(value, bool) and path.endswith("_ppm"):
-        return f"{value / 10_000:g} %"
+        return share_words(value)
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "yes", False: "no"}[value]
     text = ", ".join(map(str, value)) if _plain(value) else f"“{value}”" if isinstance(value, str) else str(value)

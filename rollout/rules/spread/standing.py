@@ -12,6 +12,7 @@ from typing import assert_never
 
 from rollout.rules.definition.area import AreaState
 from rollout.rules.definition.feature import Access, Switch, WaveState
+from rollout.rules.numbers import calls_words, have_words, people_words, span_words
 from rollout.rules.spread.window import is_due
 
 
@@ -88,33 +89,6 @@ class Standing:
     verdict: str
     next: str
     needs_person: bool = False
-
-
-def people_words(count: int) -> str:
-    """`1 person`, `1,204 people`."""
-    return "1 person" if count == 1 else f"{count:,} people"
-
-
-def have_words(count: int) -> str:
-    """`1 person has`, `1,204 people have`."""
-    return f"{people_words(count)} {'has' if count == 1 else 'have'}"
-
-
-def calls_words(count: int) -> str:
-    """`no call`, `1 call`, `17 calls`."""
-    return "no call" if count == 0 else "1 call" if count == 1 else f"{count:,} calls"
-
-
-def span_words(seconds: float) -> str:
-    """A length of time in its largest fitting unit: `8 s`, `12 min`, `3 h`, `2 days`."""
-    seconds = abs(seconds)
-    if seconds < 90:
-        return f"{round(seconds)} s"
-    if seconds < 90 * 60:
-        return f"{round(seconds / 60)} min"
-    if seconds < 36 * 3600:
-        return f"{round(seconds / 3600)} h"
-    return f"{round(seconds / 86400)} days"
 
 
 def feature_standing(facts: FeatureFacts, now: datetime) -> Standing:
@@ -239,7 +213,7 @@ def _granted(facts: FeatureFacts, now: datetime) -> Standing:
         return wave_standing(opened[0], capacity=_capacity_note(facts))
     held = [wave for wave in facts.waves if wave.state is WaveState.HELD]
     if facts.windows:
-        return _window_runs(facts.windows[0], facts, now)
+        return window_standing(facts.windows[0], now, capacity=_capacity_note(facts))
     if held:
         return Standing(
             Tone.HELD,
@@ -301,7 +275,8 @@ def wave_standing(wave: WaveFacts, ignored: str = "", capacity: str = "") -> Sta
             assert_never(wave.state)
 
 
-def _window_runs(window: WindowFacts, facts: FeatureFacts, now: datetime) -> Standing:
+def window_standing(window: WindowFacts, now: datetime, *, ignored: str = "", capacity: str = "") -> Standing:
+    """How an open window stands; `ignored` and `capacity` as for a wave."""
     name = f"{'test ' if window.test else ''}window “{window.name}”"
     if window.left == 0:
         waiting = f"; {window.pending:,} ring right now" if window.pending else ""
@@ -311,19 +286,21 @@ def _window_runs(window: WindowFacts, facts: FeatureFacts, now: datetime) -> Sta
             "Close it and read its report, or open another window.",
             needs_person=not window.pending,
         )
-    note = _capacity_note(facts)
+    if ignored:
+        words = f"The {name} is open, but takes nobody in: {ignored}"
+        return Standing(Tone.HELD, words, "Close it, or set access to “granted”.", needs_person=True)
     verdict = (
         f"The {name} is open: {window.used:,} of {window.places:,} places used. "
         "Those who have the feature bring in others by calling them"
     )
-    verdict += f"; {note}, so nobody new comes in there." if note else "."
+    verdict += f"; {capacity}, so nobody new comes in there." if capacity else "."
     if window.closes_at is None:
         after = "It stays open until somebody closes it or its places are used."
     elif is_due(window.closes_at, now):
         after = "Its time is over: it closes at any moment."
     else:
         after = f"It closes by itself in {span_words((window.closes_at - now).total_seconds())}."
-    return Standing(Tone.HELD if note else Tone.MOVING, verdict, after)
+    return Standing(Tone.HELD if capacity else Tone.MOVING, verdict, after)
 
 
 def _nothing_open(facts: FeatureFacts) -> Standing:

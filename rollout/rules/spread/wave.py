@@ -12,6 +12,7 @@ from rollout.rules.definition.bucket import bucket
 from rollout.rules.definition.clause import Test
 from rollout.rules.definition.feature import WaveState
 from rollout.rules.definition.requirements import Requirements, unmet
+from rollout.rules.numbers import people_words
 
 
 class Verb(StrEnum):
@@ -81,5 +82,4 @@ def standstill(waiting: Iterable[Waiting]) -> str:
 
 def allowance_spent(area: str, portion: int, tick_seconds: float) -> str:
     """The reason while an area takes people in, but this tick's portion is used up."""
-    people = "1 person" if portion == 1 else f"{portion:,} people"
-    return f"{area} takes in {people} every {tick_seconds:g} s, and this portion is used up."
+    return f"{area} takes in {people_words(portion)} every {tick_seconds:g} s, and this portion is used up."
