@@ -2,6 +2,7 @@
 //
 //   ?as=bob            an identity of its own in this browser
 //   ?phone=%2B4915…    a number to sign in with
+//   ?call=%2B4915…     a number that stands ready to be called
 //   ?tone=440          sends a tone instead of the microphone
 //   ?carrier=262-03    the carrier to register with (MCC-MNC), for demonstrations
 
@@ -54,7 +55,7 @@ async function begin() {
     give: () => phone.sayFarewell(),
     inCall: () => phone.inCall,
   });
-  ui = new Ui(phone, { name, prefilled: query.get("phone") ?? "" });
+  ui = new Ui(phone, { name, prefilled: query.get("phone") ?? "", suggested: query.get("call") ?? "" });
   publish(phone);
   window.addEventListener("beforeunload", (event) => phone.inCall && event.preventDefault());
   window.addEventListener("pagehide", () => phone.hangUp());

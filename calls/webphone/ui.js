@@ -32,10 +32,11 @@ const SPOKEN = {
 export class Ui {
   #screen = null;
 
-  constructor(phone, { name, prefilled }) {
+  constructor(phone, { name, prefilled, suggested }) {
     this.phone = phone;
     this.name = name;
     this.prefilled = prefilled;
+    this.suggested = suggested;
     this.main = document.querySelector("main");
     this.status = document.querySelector("#connection");
     this.spoken = document.querySelector("#spoken");
@@ -51,7 +52,7 @@ export class Ui {
     if (elsewhere) return ["elsewhere", () => this.#elsewhereScreen()];
     if (!registered && registering?.challenge) return [`code ${registering.challenge}`, () => codeScreen(this.phone)];
     if (!registered) return ["number", () => numberScreen(this.phone, { prefilled: this.prefilled })];
-    if (call === null) return ["dial", () => dialScreen(this.phone, { suggested: "" })];
+    if (call === null) return ["dial", () => dialScreen(this.phone, { suggested: this.suggested })];
     const key = `${call.beganAt} ${call.id ?? ""}`;
     if (call.state === "incoming") return [`ringing ${key}`, () => ringingScreen(this.phone)];
     if (call.state === "connected") return [`talk ${key}`, () => talkScreen(this.phone)];

@@ -160,9 +160,9 @@ def _told(env: Env, password: str, key: str) -> dict[str, Any]:
             "name": name,
             "phone": phone,
             "folder": str(env.state / "phones" / name),
-            "link": f"{env.public_url}/phone/?as={name}&phone={quote(phone)}",
+            "link": f"{env.public_url}/phone/?as={name}&phone={quote(phone)}&call={quote(other)}",
         }
-        for name, phone in PEOPLE
+        for (name, phone), (_, other) in zip(PEOPLE, (*PEOPLE[1:2], *PEOPLE[:1], *PEOPLE[:1]), strict=True)
     ]
     return {
         "public_url": env.public_url,

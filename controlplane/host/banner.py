@@ -41,7 +41,7 @@ def banner(env: Env, excuses: Sequence[str] = ()) -> list[str]:
         lines.append(f"{title}{person.get('name', ''):<8}{person.get('phone', ''):<18}{person.get('folder', '')}")
     lines.append("")
     if seeded.get("call_line"):
-        lines.append(f"  Call bob as alice        {seeded['call_line']}")
+        lines.append(f"  Call somebody as alice   {seeded['call_line']}")
     if people:
         links = [person.get("link") or f"{env.public_url}/phone/?as={person.get('name')}" for person in people[:2]]
         lines.append(f"  Open two browser phones  {'   '.join(links)}")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import stat
+from io import StringIO
+from urllib.parse import quote
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 
 from controlplane.accounts.models import ApiKey, Subscriber
 from controlplane.actions.demonstration import NotADemonstration, seed
 from controlplane.audit.models import AuditEntry
-from rollout.actions import features
+from rollout.actions import features, grants
 from rollout.models import Area, Feature, Grant, Window
 from tests.builders import NOON
 from tests.operators import TESTS
@@ -33,6 +36,9 @@ def test_seed__on_an_empty_deployment__makes_what_a_first_call_needs(env):
     assert stat.S_IMODE((env.state / "demonstration.json").stat().st_mode) == 0o600
     assert User.objects.get(username="operator").check_password(told["console"]["password"])
     assert [person["name"] for person in told["people"]] == ["alice", "bob", "carol"]
+    alice, bob, _ = told["people"]
+    assert alice["link"].endswith(f"&call={quote(bob['phone'])}")
+    assert bob["link"].endswith(f"&call={quote(alice['phone'])}")
     feature, window = Feature.objects.get(), Window.objects.get()
     assert (feature.switch, feature.access, feature.visible_to_phones) == ("on", "granted", True)
     assert (window.state, window.test) == ("open", True)
@@ -71,3 +77,38 @@ def test_seed__where_it_is_no_demonstration__refuses_and_changes_nothing(env):
 
     assert not User.objects.exists()
     assert not (env.state / "demonstration.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("having", "called", "said"),
+    [
+        (["alice"], "bob", "bob doesn't have calling yet: answering the call turns it on."),
+        (["alice", "bob"], "carol", "carol doesn't have calling yet: answering the call turns it on."),
+        (
+            ["alice", "bob", "carol"],
+            "bob",
+            "bob has calling already, so this call activates nobody. `make reset` starts",
+        ),
+    ],
+)
+def test_demonstrate__again__calls_somebody_fresh_or_says_that_nobody_is(
+    env, monkeypatch, having: list[str], called: str, said: str
+):
+    monkeypatch.setattr(settings, "ENV", env)
+    seed(env, now=NOON)
+    others = [person for person in Subscriber.objects.filter(name__in=having) if person.name != "alice"]
+    for person in others:
+        grants.grant_people("voice-calls", subscribers=[person.pk], actor=TESTS, now=NOON)
+    started: list[list[str]] = []
+
+    def start(self, url, person, words, heard=None):
+        started.append([person["name"], *words])
+        raise CommandError("no phones in this test")
+
+    monkeypatch.setattr("controlplane.management.commands.demonstrate.Command._start", start)
+    out = StringIO()
+    with pytest.raises(CommandError, match="no phones"):
+        call_command("demonstrate", stdout=out)
+
+    assert said in out.getvalue()
+    assert started[0][0] == called

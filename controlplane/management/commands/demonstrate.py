@@ -1,4 +1,4 @@
-"""`manage.py demonstrate`: alice's phone calls bob's. Two real phones, each a process of its own."""
+"""`manage.py demonstrate`: alice's phone calls the first who doesn't have calling yet. Two real phones."""
 
 from __future__ import annotations
 
@@ -14,27 +14,38 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from controlplane.actions.demonstration import read
+from controlplane.accounts.models import Subscriber
+from controlplane.actions.demonstration import FEATURE, read
+from rollout.models import Grant
 
 MANAGE = Path(__file__).resolve().parents[3] / "manage.py"
 READY_SECONDS = 30.0
 
 
 class Command(BaseCommand):
-    help = "alice calls bob: starts both phones, lets them talk, and shows what each of them says."
+    help = "alice calls somebody: starts both phones, lets them talk, and shows what each of them says."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("caller", nargs="?", default="alice")
-        parser.add_argument("callee", nargs="?", default="bob")
+        parser.add_argument("callee", nargs="?", help="by default the first who doesn't have calling yet")
         parser.add_argument("--seconds", type=float, default=5.0, help="how long they talk (default: %(default)s)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         told = read(settings.ENV)
         people = {person["name"]: person for person in told.get("people", [])}
-        caller, callee = people.get(options["caller"]), people.get(options["callee"])
+        having = {name for name, person in people.items() if self._has_calling(person["phone"])}
+        fresh = [name for name in people if name not in having and name != options["caller"]]
+        named = options["callee"] or (fresh or [name for name in people if name != options["caller"]] or [""])[0]
+        caller, callee = people.get(options["caller"]), people.get(named)
         if caller is None or callee is None or caller is callee:
             known = ", ".join(people) or "nobody yet: start `make run` first"
             raise CommandError(f"Name two different people of the demonstration. There are: {known}.")
+        if named in having:
+            words = f"{named} has calling already, so this call activates nobody. "
+            words += f"Call {fresh[0]} to see it." if fresh else "`make reset` starts afresh."
+        else:
+            words = f"{named} doesn't have calling yet: answering the call turns it on."
+        self.stdout.write(words)
         url = told["public_url"]
         waits = ["listen", "--phone", callee["phone"], "--name", callee["name"], "--answer", "--calls", "1"]
         signs_in = ["register", "--phone", caller["phone"], "--name", caller["name"]]
@@ -55,6 +66,10 @@ class Command(BaseCommand):
                 answering.wait(10)
         time.sleep(0.1)  # the last lines
         self.stdout.write(f"What each of them heard: {caller['folder']}/heard.wav and {callee['folder']}/heard.wav")
+
+    def _has_calling(self, phone: str) -> bool:
+        people = Subscriber.objects.filter(phone_hash=settings.KEYS.phone_hash(phone))
+        return Grant.objects.live().filter(feature__key=FEATURE, subscriber__in=people).exists()
 
     def _start(
         self, url: str, person: dict[str, str], words: list[str], heard: Callable[[], None] = lambda: None
