@@ -79,7 +79,7 @@ def database(url: str) -> dict[str, Any]:
         raise env.BadSetting("DATABASE_URL must start with postgresql://, as in postgresql://user:password@host/name.")
     options = dict(parse_qsl(parts.query))
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "controlplane.postgresql",
         "NAME": unquote(parts.path.lstrip("/")),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),

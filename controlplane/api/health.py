@@ -30,7 +30,9 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """200 when requests can be served: PostgreSQL answers and is migrated. Redis may be away; then it says so."""
     trouble = database_trouble()
     body = {"ready": trouble is None, "trouble": trouble, "without": [] if redis_answers() else ["redis"]}
-    return JsonResponse(body, status=200 if trouble is None else 503)
+    if trouble is None:
+        return JsonResponse(body)
+    return JsonResponse(body, status=503, headers={"Retry-After": "2"})
 
 
 @require_safe

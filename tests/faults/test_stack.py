@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -10,13 +11,17 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from controlplane.host.memory import descendants
 from tests.faults.stacks import REAL, ROOT, Stack, environment, lives, until
 
 pytestmark = pytest.mark.stack
@@ -149,3 +154,46 @@ def test_stack__postgres_stopped__web_unready_then_ready_again(shared: Stack) ->
 
     assert stack.processes("start", "postgres").returncode == 0
     assert until(lambda: get(stack, "CONSOLE_PORT", "/readyz")[0] == 200, 15)
+
+
+def test_stack__postgres_stands_still__web_answers_503_in_time_and_serves_again(shared: Stack) -> None:
+    stack = shared.is_up(COLD)
+    listed = json.loads(stack.processes("list", "--json").stdout)["processes"]
+    postmaster = next(process["pid"] for process in listed if process["name"] == "postgres")
+    asks = [
+        ("GET", "/api/features", None),
+        ("GET", "/console/", None),
+        ("POST", "/v1/registration", {"phone": "+493090182000"}),
+        ("POST", "/v1/tokens/refresh", {"refresh_token": "rt_" + "a" * 43}),
+        ("GET", "/readyz", None),
+    ] * 4
+
+    def ask(method: str, path: str, body: Any) -> tuple[str, int, str | None, float]:
+        link = http.client.HTTPConnection("127.0.0.1", int(stack.settings["CONSOLE_PORT"]), timeout=30)
+        headers = {"X-API-Key": "rk_" + "a" * 43, "Cookie": "sessionid=" + "a" * 32, "Content-Type": "application/json"}
+        begun = time.monotonic()
+        try:
+            link.request(method, path, json.dumps(body) if body else None, headers)
+            answer = link.getresponse()
+            return path, answer.status, answer.headers["Retry-After"], time.monotonic() - begun
+        finally:
+            link.close()
+
+    with ThreadPoolExecutor(len(asks)) as people:
+        before = list(people.map(lambda each: ask(*each), asks))
+        still = descendants(postmaster)
+        for pid in still:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            rounds = [list(people.map(lambda each: ask(*each), asks)) for _ in range(3)]
+            alive = ask("GET", "/healthz", None)
+        finally:
+            for pid in still:
+                os.kill(pid, signal.SIGCONT)
+
+    assert 503 not in {status for _, status, _, _ in before}
+    for path, status, retry, took in [each for some in rounds for each in some]:
+        assert (status, retry is not None) == (503, True), path
+        assert took < 3, path
+    assert alive[1] == 200
+    assert until(lambda: ask("GET", "/readyz", None)[1] == 200, 15)
