@@ -81,8 +81,9 @@ check: setup-dev
 	@export ROLLCALL_DATA="$$(mktemp -d)"; trap 'rm -rf "$$ROLLCALL_DATA"' EXIT; \
 	  $(PY) manage.py check --fail-level WARNING; \
 	  $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run; \
-	  ROLLCALL_SECRET="$$(printf '%064d' 7)" ROLLCALL_PUBLIC_URL=https://calls.example ALLOWED_HOSTS=calls.example \
-	    DATABASE_URL=postgresql://db.example/rollcall REDIS_URL=redis://redis.example \
+	  ROLLCALL_SECRET="$$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')" \
+	    ROLLCALL_PUBLIC_URL=https://calls.example ALLOWED_HOSTS=calls.example TRUSTED_PROXIES=10.0.3.0/24 \
+	    CODE_SENDER=tests.builders.KeptCodes DATABASE_URL=postgresql://db.example/rollcall REDIS_URL=redis://redis.example \
 	    TURN_URLS=turn:relay.example TURN_SECRET=example $(PY) manage.py check --deploy --fail-level WARNING; \
 	  $(PY) manage.py spectacular --validate --fail-on-warn --file "$$ROLLCALL_DATA/openapi.yaml"; \
 	  if [ -e docs/openapi.yaml ] && ! diff -u docs/openapi.yaml "$$ROLLCALL_DATA/openapi.yaml"; then \

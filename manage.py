@@ -32,10 +32,14 @@ def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
     from django.core.management import execute_from_command_line
 
-    from controlplane.base import logs
+    from controlplane.base import env, logs
 
     logs.configure_command(command)
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except env.BadSetting as trouble:
+        print(trouble, file=sys.stderr)
+        return 2
     return 0
 
 

@@ -8,10 +8,13 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.utils.module_loading import import_string
 
 from controlplane.actions import functions
 from controlplane.base.addresses import is_loopback
-from controlplane.base.env import Env
+from controlplane.base.env import LOG_SENDER, Env
+
+LEAST_BYTES = 16  # different ones in a secret of 32: a drawn one has 30, and never less than 16
 
 
 def reaches_beyond(env: Env) -> bool:
@@ -62,6 +65,32 @@ def deployment_mistakes(env: Env) -> list[CheckMessage]:
                 id="rollcall.E012",
             )
         )
+    if len(set(env.secret)) < LEAST_BYTES:
+        found.append(
+            Error(
+                "The master secret repeats itself: nobody drew it, and it can be guessed.",
+                hint="Set ROLLCALL_SECRET to what 'openssl rand -hex 32' prints.",
+                id="rollcall.E018",
+            )
+        )
+    if not 60 <= env.token_seconds <= 86_400:
+        found.append(
+            Error(
+                f"Access tokens would live {env.token_seconds} s: phones would refresh all the time, or keep for "
+                "days what was taken from them.",
+                hint="Set TOKEN_SECONDS to 60 … 86400; 900 is the default.",
+                id="rollcall.E019",
+            )
+        )
+    if trouble := _sender_trouble(env.code_sender):
+        hint = "Set CODE_SENDER to a class of yours with send(e164, code), by its dotted name."
+        found.append(Error(trouble, hint=hint, id="rollcall.E020"))
+    return [*found, *_network_mistakes(env)]
+
+
+def _network_mistakes(env: Env) -> list[CheckMessage]:
+    """How phones, operators and the stores are reached."""
+    found: list[CheckMessage] = []
     if not env.public_url.startswith("https://"):
         found.append(
             Warning(
@@ -103,6 +132,16 @@ def deployment_mistakes(env: Env) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def _sender_trouble(name: str) -> str:
+    if name == LOG_SENDER:
+        return "One-time codes are only written to the log, without the code, so nobody can register."
+    try:
+        import_string(name)
+    except ImportError as error:
+        return f"CODE_SENDER can't be loaded: {error}"
+    return ""
 
 
 @register(Tags.security)

@@ -221,6 +221,6 @@ OUTBOX_HANDLERS = {
 }
 
 # How one-time codes reach phones: a class with `send(e164, code)` (controlplane/accounts/senders.py).
-CODE_SENDER = "controlplane.accounts.senders.LogSender"
+CODE_SENDER = ENV.code_sender
 
 LOGGING_CONFIG = None

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import secrets
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -59,3 +59,12 @@ def api_key(*scopes: str, name: str = "a backend", **fields: Any) -> tuple[str, 
         **values,
     )
     return key, row
+
+
+class KeptCodes:
+    """A sender of one-time codes for tests: it keeps them."""
+
+    sent: ClassVar[list[tuple[str, str]]] = []
+
+    def send(self, e164: str, code: str) -> None:
+        self.sent.append((e164, code))

@@ -23,6 +23,8 @@ SOUND: dict[str, Any] = {
     "turn_urls": ("turn:relay.example",),
     "turn_secret": "shared",
     "trusted_proxies": (ip_network("10.0.3.0/24"),),
+    "code_sender": "tests.builders.KeptCodes",
+    "secret": bytes(range(100, 132)),
 }
 
 
@@ -52,6 +54,12 @@ def test_checks__sound_deployment__nothing_found(tmp_path: Path) -> None:
         ({"database_url": None}, ["rollcall.W015"]),
         ({"trusted_proxies": ()}, ["rollcall.W016"]),
         ({"trusted_proxies": (ip_network("0.0.0.0/0"),)}, ["rollcall.E017"]),
+        ({"secret": bytes(32)}, ["rollcall.E018"]),
+        ({"secret": b"calling!" * 4}, ["rollcall.E018"]),
+        ({"token_seconds": 5}, ["rollcall.E019"]),
+        ({"token_seconds": 10**6}, ["rollcall.E019"]),
+        ({"code_sender": env.LOG_SENDER}, ["rollcall.E020"]),
+        ({"code_sender": "nowhere.Sender"}, ["rollcall.E020"]),
     ],
 )
 def test_checks__one_mistake__found_with_a_hint(tmp_path: Path, changes: dict[str, Any], ids: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""How a one-time code reaches a phone: one adapter per way, named in settings.CODE_SENDER."""
+"""How a one-time code reaches a phone: one adapter per way, named by CODE_SENDER."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Protocol
 
 import structlog
 from django.conf import settings
-from django.core.checks import CheckMessage, Warning, register
 from django.utils.module_loading import import_string
 
 log = structlog.get_logger(__name__)
@@ -31,18 +30,3 @@ class LogSender:
 def current_sender() -> Sender:
     sender: Sender = import_string(settings.CODE_SENDER)()
     return sender
-
-
-@register()
-def check_sender(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    """A deployment for real people needs a sender that reaches them."""
-    real = not (settings.ENV.demonstration or settings.ENV.debug)
-    if real and settings.CODE_SENDER.endswith(".LogSender"):
-        return [
-            Warning(
-                "One-time codes are only written to the log, without the code, so nobody can register.",
-                hint="Set CODE_SENDER to a sender of yours, or ROLLCALL_DEMONSTRATION=1 to try things out.",
-                id="accounts.W001",
-            )
-        ]
-    return []

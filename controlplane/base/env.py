@@ -21,6 +21,7 @@ from controlplane.base.addresses import Network, is_loopback
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
+LOG_SENDER = "controlplane.accounts.senders.LogSender"
 HOME = Path("/var/lib/rollcall")  # for root whose checkout stands where the servers' user can't enter
 
 
@@ -58,6 +59,7 @@ class Env:
     accepting_seconds: float
     alive_seconds: float
     log_json: bool
+    code_sender: str
     code_countries: tuple[str, ...]
     codes_per_day: int
     record_days: int
@@ -115,6 +117,19 @@ def _countries(raw: str) -> tuple[str, ...]:
     if any(len(country) != 2 or not country.isalpha() for country in countries):
         raise ValueError(raw)
     return countries
+
+
+def _dotted(raw: str) -> str:
+    if "." not in raw or not all(part.isidentifier() for part in raw.split(".")):
+        raise ValueError(raw)
+    return raw
+
+
+def _natural(raw: str) -> int:
+    number = int(raw)
+    if number < 0:
+        raise ValueError(raw)
+    return number
 
 
 def _whole(raw: str) -> int:
@@ -224,8 +239,8 @@ def load(source: Mapping[str, str] | None = None) -> Env:
         secret_given=bool(source.get("ROLLCALL_SECRET", "").strip()),
         turn_urls=_read(source, "TURN_URLS", _words, (), "turn: addresses, separated by commas"),
         turn_secret=source.get("TURN_SECRET", "").strip(),
-        token_seconds=_read(source, "TOKEN_SECONDS", int, 900, "whole seconds"),
-        token_grace_seconds=_read(source, "TOKEN_GRACE_SECONDS", int, 3600, "whole seconds"),
+        token_seconds=_read(source, "TOKEN_SECONDS", _whole, 900, "whole seconds from 1"),
+        token_grace_seconds=_read(source, "TOKEN_GRACE_SECONDS", _natural, 3600, "whole seconds from 0"),
         edge_report_seconds=_read(source, "EDGE_REPORT_SECONDS", _seconds, 2.0, "seconds"),
         poll_seconds=_read(source, "POLL_SECONDS", _seconds, 1.0, "seconds"),
         route_seconds=_read(source, "ROUTE_SECONDS", _seconds, 60.0, "seconds"),
@@ -234,6 +249,7 @@ def load(source: Mapping[str, str] | None = None) -> Env:
         accepting_seconds=_read(source, "ACCEPTING_SECONDS", _seconds, 5.0, "seconds"),
         alive_seconds=_read(source, "ALIVE_SECONDS", _seconds, 90.0, "seconds"),
         log_json=_read(source, "LOG_JSON", _flag, False, "1 or 0"),
+        code_sender=_read(source, "CODE_SENDER", _dotted, LOG_SENDER, "a class, such as package.module.Sender"),
         code_countries=_read(source, "CODE_COUNTRIES", _countries, (), "two-letter countries, separated by commas"),
         codes_per_day=_read(source, "CODES_PER_DAY", _whole, 10_000, "a whole number from 1"),
         record_days=_read(source, "RECORD_DAYS", _whole, 30, "whole days, from 1"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,9 @@ def test_env__nothing_set__defaults_to_loopback(tmp_path: Path) -> None:
         ("ROLLCALL_DEMONSTRATION", "maybe"),
         ("RING_SECONDS", "-1"),
         ("TOKEN_SECONDS", "1.5"),
+        ("TOKEN_SECONDS", "-5"),
+        ("TOKEN_GRACE_SECONDS", "-1"),
+        ("CODE_SENDER", "Sender"),
         ("POLL_SECONDS", "soon"),
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
     ],
@@ -56,6 +62,17 @@ def test_demonstration__others_could_reach_it__refused(tmp_path: Path, name: str
 
     assert not load(tmp_path / "data", **{name: value}).demonstration
     assert load(tmp_path / "data", ROLLCALL_DEMONSTRATION="1", ROLLCALL_PUBLIC_URL="https://localhost").demonstration
+
+
+def test_manage__unusable_setting__one_sentence(tmp_path: Path) -> None:
+    environment = {**os.environ, "ROLLCALL_DATA": str(tmp_path), "CONSOLE_PORT": "eighty"}
+
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"], cwd=env.ROOT, env=environment, capture_output=True, text=True
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == "CONSOLE_PORT='eighty' can't be used: expected a port from 1 to 65535.\n"
 
 
 def test_secret__none_given__is_made_once_and_private(tmp_path: Path) -> None:
