@@ -5,7 +5,7 @@ import { agoWords, clockWords, duration, phoneOf, phoneWords, shortEnding } from
 
 const SHOWN_CALLS = 8;
 
-export function dialScreen(phone, { suggested }) {
+export function dialScreen(phone, { suggested, showDevices }) {
   const error = h("p", { class: "error", id: "callee-error", role: "alert" });
   const field = h("input", {
     id: "callee",
@@ -38,7 +38,12 @@ export function dialScreen(phone, { suggested }) {
       offer,
     ),
     h("section", { class: "card", "aria-labelledby": "recent-title" }, h("h2", { id: "recent-title" }, "Recent calls"), recent),
-    h("div", { class: "row end" }, h("button", { class: "button text", type: "button", onclick: () => leave(phone) }, "Sign this browser out")),
+    h(
+      "div",
+      { class: "row end" },
+      h("button", { class: "button text", type: "button", onclick: showDevices }, "Your devices"),
+      h("button", { class: "button text", type: "button", onclick: () => leave(phone) }, "Sign this browser out"),
+    ),
   );
   const update = () => {
     updateOffer(offer, phone, call);

@@ -1,6 +1,7 @@
 // Which screen is shown, and the few things that stand around it. Screens are made once and then updated, so focus stays.
 
 import { endedScreen, progressScreen, ringingScreen, talkScreen } from "./call_screen.js";
+import { devicesScreen } from "./devices_screen.js";
 import { dialScreen } from "./dial_screen.js";
 import { h, icon, setText } from "./dom.js";
 import { codeScreen, numberScreen } from "./register_screen.js";
@@ -37,6 +38,7 @@ export class Ui {
     this.name = name;
     this.prefilled = prefilled;
     this.suggested = suggested;
+    this.showsDevices = false;
     this.main = document.querySelector("main");
     this.status = document.querySelector("#connection");
     this.spoken = document.querySelector("#spoken");
@@ -52,12 +54,18 @@ export class Ui {
     if (elsewhere) return ["elsewhere", () => this.#elsewhereScreen()];
     if (!registered && registering?.challenge) return [`code ${registering.challenge}`, () => codeScreen(this.phone)];
     if (!registered) return ["number", () => numberScreen(this.phone, { prefilled: this.prefilled })];
-    if (call === null) return ["dial", () => dialScreen(this.phone, { suggested: this.suggested })];
+    if (call === null && this.showsDevices) return ["devices", () => devicesScreen(this.phone, { back: () => this.#showDevices(false) })];
+    if (call === null) return ["dial", () => dialScreen(this.phone, { suggested: this.suggested, showDevices: () => this.#showDevices(true) })];
     const key = `${call.beganAt} ${call.id ?? ""}`;
     if (call.state === "incoming") return [`ringing ${key}`, () => ringingScreen(this.phone)];
     if (call.state === "connected") return [`talk ${key}`, () => talkScreen(this.phone)];
     if (call.over) return [`ended ${key}`, () => endedScreen(this.phone)];
     return [`progress ${call.beganAt}`, () => progressScreen(this.phone)];
+  }
+
+  #showDevices(shown) {
+    this.showsDevices = shown;
+    this.render();
   }
 
   render() {

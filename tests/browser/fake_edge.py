@@ -29,6 +29,7 @@ class Person:
     enabled: bool = False
     socket: web.WebSocketResponse | None = None
     inbox: list[dict[str, Any]] = field(default_factory=list)
+    others: list[dict[str, Any]] = field(default_factory=list)
 
 
 class FakeEdge:
@@ -56,6 +57,8 @@ class FakeEdge:
         self.app.router.add_put("/v1/device-list", self.keep_list)
         self.app.router.add_get("/v1/device-list", self.show_list)
         self.app.router.add_get("/v1/me/features", self.features)
+        self.app.router.add_get("/v1/me/devices", self.devices)
+        self.app.router.add_route("*", "/v1/me/devices/{device}", self.change_device)
         self.app.router.add_get("/v1/signal", self.signal)
 
     def person(self, token: str) -> Person:
@@ -116,6 +119,26 @@ class FakeEdge:
             "invites": {"left": 3, "words": "Call somebody who doesn't have it: 3 more people can join."},
         }
         return web.json_response({"features": [feature]})
+
+    async def devices(self, request: web.Request) -> web.Response:
+        person = self.person(request.headers["Authorization"].removeprefix("Bearer "))
+        own = {
+            "id": person.device,
+            "label": "This one",
+            "seen_at": "2026-03-14T12:00:00Z",
+            "this": True,
+            "listed": True,
+        }
+        return web.json_response({"devices": [own, *person.others]})
+
+    async def change_device(self, request: web.Request) -> web.Response:
+        person = self.person(request.headers["Authorization"].removeprefix("Bearer "))
+        (device,) = (one for one in person.others if one["id"] == request.match_info["device"])
+        if request.method == "DELETE":
+            person.others.remove(device)
+            return web.Response(status=204)
+        device |= await request.json()
+        return web.json_response(device)
 
     # Signaling
 

@@ -315,3 +315,25 @@ async def test_screens__at_360_pixels__are_named_focused_and_never_wider_than_th
     await check(alice, "Done")
     await alice.page.keyboard.press("Enter")
     await alice.until("state", "idle")
+
+
+async def test_devices__of_the_person__are_listed_renamed_and_signed_out(scene: Scene) -> None:
+    alice, _ = await scene.alice_and_bob()
+    lost = {"id": "d-lost", "label": "Old phone", "seen_at": "2026-03-14T12:00:00Z", "this": False, "listed": False}
+    scene.edge.people[ALICE].others.append(lost)
+
+    await alice.press("Your devices")
+    await alice.page.get_by_text("Old phone").wait_for()
+    assert "This browser" in await alice.words()
+    alice.page.once("dialog", lambda dialog: dialog.accept("Left on the train"))
+    await alice.press("Rename Old phone")
+    await alice.page.get_by_text("Left on the train").wait_for()
+    assert lost["label"] == "Left on the train"
+
+    alice.page.once("dialog", lambda dialog: dialog.accept())
+    await alice.press("Sign Left on the train out")
+    await alice.page.get_by_text("Left on the train").wait_for(state="detached")
+    assert scene.edge.people[ALICE].others == []
+    await alice.press("Back")
+    await alice.page.get_by_label("Whom do you want to call?").wait_for()
+    assert alice.errors == []
