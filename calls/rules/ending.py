@@ -85,7 +85,6 @@ CAUSES: Mapping[str, str] = {
     "inviter_frozen": "The caller can't bring in others at the moment.",
     "callee_ineligible": "The called phone can't have calling yet.",
     "callee_opted_out": "The called person doesn't accept invites.",
-    "not_contact": "The window asks that the two people know each other.",
     "rate_limited": "Too many calls in a short time; wait a little.",
     "no_reservation": "The place that was kept for this call had run out; call again.",
     "try_again": "The answer could not be recorded in time; call again in a moment.",

@@ -8,12 +8,10 @@ from rollout.models.areas import (
     CallEvidence,
     CapacityDecision,
     Measurement,
-    MeasurementQuerySet,
 )
 from rollout.models.features import Audience, Feature, Headcount, Ruleset
 from rollout.models.grants import (
     Grant,
-    GrantQuerySet,
     InviterPlaces,
     Refusal,
     Reservation,
@@ -37,12 +35,10 @@ __all__ = [
     "Feature",
     "FeatureKind",
     "Grant",
-    "GrantQuerySet",
     "GrantState",
     "Headcount",
     "InviterPlaces",
     "Measurement",
-    "MeasurementQuerySet",
     "Refusal",
     "Reservation",
     "ReservationState",

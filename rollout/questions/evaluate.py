@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +10,6 @@ from django.conf import settings
 from django.db import connection
 
 from rollout.models import Ruleset as RulesetRow
-from rollout.rules.decision.decision import Decision, Party, decide
-from rollout.serving.party import party_of_row
 from rollout.serving.ruleset import NEWEST, Ruleset, Rulesets, Signed
 
 _rulesets = Rulesets(settings.KEYS.ruleset.verify_key)
@@ -54,14 +51,3 @@ def party_row(subscriber: UUID) -> dict[str, Any] | None:
     if not found or found[0] is None:
         return None
     return dict(json.loads(found[0]) if isinstance(found[0], str) else found[0])  # Django gives bare jsonb as text
-
-
-def party_of(subscriber: UUID) -> Party | None:
-    row = party_row(subscriber)
-    return party_of_row(row) if row else None
-
-
-def decide_for(subscriber: UUID, feature: str, *, now: datetime, trace: bool = False) -> Decision | None:
-    """None for somebody unknown; an unknown feature is a decision with the cause `unknown_feature`."""
-    party = party_of(subscriber)
-    return decide(current(), feature, party, now, trace=trace) if party else None

@@ -22,7 +22,7 @@ from rollout.serving.ruleset import NUMBER
 from rollout.serving.streams import Streams
 
 SINGLE = "/ofrep/v1/evaluate/flags/{key}"
-ANY_KEY = "/ofrep/v1/evaluate/flags/{key:.*}"  # one with slashes is answered in OFREP's words too
+ANY_KEY = SINGLE.replace("{key}", "{key:.*}")  # one with slashes is answered in OFREP's words too
 BULK = "/ofrep/v1/evaluate/flags"
 LONGEST_ETAGS = 4_096
 STRANGE = {"subscriber": "unknown"}  # the targeting key is nobody's id: perhaps it is a phone number

@@ -320,7 +320,7 @@ def test_evaluate_many__more_rows_than_one_chunk__decides_them_all_alike() -> No
     rows = [0, CHUNK - 1, CHUNK, 2 * CHUNK, size - 1, *range(0, size, 997)]
     expected = [facts(decide(ruleset, "f", table.party(row), NOW)) for row in rows]
     assert [facts(verdicts.outcomes[verdicts.outcome[row]]) for row in rows] == expected
-    assert sum(count for _, count in verdicts.counts()) == size
+    assert len(verdicts.outcome) == size
     assert abs(verdicts.enabled.mean() - 0.5) < 0.01
 
 
@@ -328,7 +328,6 @@ def test_evaluate_many__no_rows__answers_none() -> None:
     verdicts = evaluate_many(one(by_rules()).features["f"], {"country": []}, NOW)
 
     assert len(verdicts.outcome) == 0
-    assert list(verdicts.counts()) == []
 
 
 class Arrow:

@@ -20,8 +20,9 @@ from rollout.errors import (
     RulesetInvalid,
 )
 from rollout.models import Feature, Ruleset
-from rollout.questions.evaluate import current, decide_for
-from rollout.rules.decision.decision import Cause
+from rollout.questions.evaluate import current, party_row
+from rollout.rules.decision.decision import Cause, decide
+from rollout.serving.party import party_of_row
 from tests import builders
 from tests.rollout import cast
 
@@ -35,9 +36,9 @@ def verbs() -> list[str]:
 
 
 def cause_for(person: Any) -> Cause:
-    decision = decide_for(person.id, cast.CALLS, now=NOW)
-    assert decision is not None
-    return decision.cause
+    row = party_row(person.id)
+    assert row is not None
+    return decide(current(), cast.CALLS, party_of_row(row), NOW).cause
 
 
 def test_create_feature__sound__is_off_audited_and_published() -> None:
@@ -239,7 +240,7 @@ def test_change_feature__salt_switch_and_key__cannot_be_set_by_the_way() -> None
             features.change_feature(cast.CALLS, changes={name: "on"}, **BY)
 
 
-def test_decide_for__token_time_traits__come_from_the_newest_live_device() -> None:
+def test_party_row__traits_of_a_device__come_from_the_newest_live_device() -> None:
     cast.feature(access="everyone", requirements={"platforms": {"android": {"app": "2.0.0"}}})
     bob = builders.subscriber()
     builders.device(bob, app_version="2.1.0", seen_at=NOW - timedelta(days=1))

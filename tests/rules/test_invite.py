@@ -22,7 +22,6 @@ from rollout.rules.spread.invite import (
     decide,
     decide_for_inviter,
     window_view,
-    words,
 )
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
@@ -112,8 +111,3 @@ def test_window_view__for_everybody__says_open_closed_or_none() -> None:
     assert window_view(closing, NOW) == {"state": "open", "closes_at": 1773493200000}
     assert window_view(closing, NOW + HOUR) == {"state": "closed"}
     assert window_view(replace(OPEN, window=None), NOW) == {"state": "none"}
-
-
-def test_words__of_every_outcome__are_a_sentence_and_never_tell_of_the_callee() -> None:
-    assert all(words(outcome).endswith(".") for outcome in Outcome)
-    assert len({words(outcome) for outcome in CALLEE_ONLY - {Outcome.ALREADY}}) == 1

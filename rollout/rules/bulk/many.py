@@ -58,11 +58,6 @@ class Verdicts:
     def enabled(self) -> Flags:
         return self._each(lambda decision: decision.enabled, np.bool_)
 
-    def counts(self) -> Iterator[tuple[Decision, int]]:
-        """How many rows each outcome has; those that nobody has are left out."""
-        found = np.bincount(self.outcome, minlength=len(self.outcomes))
-        return ((each, int(count)) for each, count in zip(self.outcomes, found, strict=True) if count)
-
     def _each(self, what: Callable[[Decision], Any], kind: type) -> NDArray[Any]:
         return np.array([what(each) for each in self.outcomes], kind)[self.outcome]
 

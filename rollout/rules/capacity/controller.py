@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from rollout.rules.definition.area import AreaState
+from rollout.rules.definition.bucket import MILLION
 from rollout.rules.numbers import share_words
 
-MILLION = 1_000_000
 SKEW = timedelta(seconds=30)  # how far an edge's clock may run ahead before its report is not believed
 
 

@@ -40,7 +40,6 @@ class Group:
 
 Condition = Clause | Named | Group
 AnyOf = tuple[tuple[Condition, ...], ...]
-EVERYBODY: AnyOf = ()
 
 
 def parse_any_of(raw: Any, path: str, *, strict: bool = True, depth: int = 0) -> AnyOf:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any
 
 from rollout.rules.limits import INVITES_PER_MINUTE
 from rollout.rules.spread.window import WindowState
@@ -38,11 +38,10 @@ class Outcome(StrEnum):
     RATE_LIMITED = "rate_limited"
     CALLEE_INELIGIBLE = "callee_ineligible"
     CALLEE_OPTED_OUT = "callee_opted_out"
-    NOT_CONTACT = "not_contact"
     NO_RESERVATION = "no_reservation"
 
 
-CALLEE_ONLY = frozenset({Outcome.CALLEE_INELIGIBLE, Outcome.CALLEE_OPTED_OUT, Outcome.NOT_CONTACT, Outcome.ALREADY})
+CALLEE_ONLY = frozenset({Outcome.CALLEE_INELIGIBLE, Outcome.CALLEE_OPTED_OUT, Outcome.ALREADY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +153,12 @@ class InviteFacts:
 class InviteVerdict:
     """`cause` is for operators. `retry_at` says when asking again may help; None when nobody can tell.
 
-    `callee_only` marks what the caller must never learn; show him `decide_for_inviter` instead.
+    What is in `CALLEE_ONLY` the caller must never learn; show him `decide_for_inviter` instead.
     """
 
     outcome: Outcome
     cause: str = ""
     retry_at: datetime | None = None
-
-    @property
-    def callee_only(self) -> bool:
-        return self.outcome in CALLEE_ONLY
 
 
 OK = InviteVerdict(Outcome.OK)
@@ -245,38 +240,3 @@ def window_view(facts: InviteFacts, now: datetime) -> dict[str, Any]:
     if window.closes_at is None:
         return {"state": "open"}
     return {"state": "open", "closes_at": round(window.closes_at.timestamp() * 1000)}
-
-
-def words(outcome: Outcome) -> str:
-    """The outcome as a sentence to the inviter. What concerns the callee reads the same, whatever it is."""
-    match outcome:
-        case Outcome.OK | Outcome.RESERVED:
-            return "Answering this call turns calling on for them."
-        case Outcome.GRANTED:
-            return "Calling is on for them now."
-        case Outcome.ALREADY:
-            return "They have calling already."
-        case Outcome.WINDOW_CLOSED:
-            return "Inviting is closed right now."
-        case Outcome.BUDGET_SPENT:
-            return "All places of this invite window are taken."
-        case Outcome.THROTTLED:
-            return "The network takes in nobody new right now."
-        case Outcome.QUOTA_SPENT:
-            return "You have used all your invites of this window."
-        case Outcome.DEPTH:
-            return "In this window, only the first people to have calling may invite others."
-        case Outcome.ROOT_BUDGET:
-            return "The circle that you belong to has used all its places of this window."
-        case Outcome.INVITER_TOO_NEW:
-            return "You have calling only since a short while; you may invite others soon."
-        case Outcome.INVITER_FROZEN:
-            return "You can't invite others right now."
-        case Outcome.RATE_LIMITED:
-            return "You tried many invites in a short time; wait a minute."
-        case Outcome.CALLEE_INELIGIBLE | Outcome.CALLEE_OPTED_OUT | Outcome.NOT_CONTACT:
-            return "This person can't be called now."
-        case Outcome.NO_RESERVATION:
-            return "No place is held for this call any more."
-        case _:
-            assert_never(outcome)
