@@ -17,13 +17,13 @@ from calls.rules.messages import FRAME_BYTES
 from controlplane.base import logs
 from controlplane.base.addresses import OnlyHere, is_direct, is_loopback, without_port
 from controlplane.base.env import BadSetting, load
-from controlplane.base.refusal import BadInput, NotFound, Refusal, TryAgain
+from controlplane.base.refusal import BadInput, MethodNotAllowed, NotFound, Refusal, TooLarge, TryAgain
 from rollout.serving import me, ofrep
 from rollout.serving.desk import Counter
 from rollout.serving.streams import Streams
 
 from .edge import Edge
-from .errors import BodyTooLarge, MethodNotAllowed, UnreadEncoding
+from .errors import UnreadEncoding
 from .rest import as_problem
 from .store import StoreAway
 
@@ -50,7 +50,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         refused.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
         return refused
     except web.HTTPRequestEntityTooLarge:
-        return as_problem(orjson.dumps(BodyTooLarge("The body may have at most 64 KiB.").as_problem()))
+        return as_problem(orjson.dumps(TooLarge("The body may have at most 64 KiB.").as_problem()))
     except web.RequestPayloadError:
         return as_problem(orjson.dumps(BadInput("The body can't be read: its encoding is broken.").as_problem()))
     except web.HTTPException:

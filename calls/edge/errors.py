@@ -90,19 +90,7 @@ class OutOfOrder(Refusal):
     title = "This message can't come now"
 
 
-class BodyTooLarge(Refusal):
-    code = "too_large"
-    status = 413
-    title = "The request is too large"
-
-
 class UnreadEncoding(Refusal):
     code = "unsupported_media_type"
     status = 415
     title = "The request has a form that we don't read"
-
-
-class MethodNotAllowed(Refusal):
-    code = "method_not_allowed"
-    status = 405
-    title = "This method can't be used here"

@@ -12,9 +12,8 @@ from yarl import URL
 
 from calls.rules.messages import FRAME_BYTES
 from controlplane.base.addresses import Network, client_address
-from controlplane.base.refusal import NotFound, TryAgain
+from controlplane.base.refusal import NotFound, TooLarge, TryAgain
 
-from .errors import BodyTooLarge
 from .limits import FORWARD, Limits
 
 PASSED_ON = ("Authorization", "Content-Type", "Accept", "Accept-Language", "Idempotency-Key", "User-Agent")
@@ -74,7 +73,7 @@ class Forward:
         )
         await self.limits.spend(FORWARD, client)
         if (request.content_length or 0) > FRAME_BYTES:
-            raise BodyTooLarge("The body may have at most 64 KiB.")
+            raise TooLarge("The body may have at most 64 KiB.")
         body = await request.read()
         headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
         headers["Host"] = self.host

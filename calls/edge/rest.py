@@ -10,10 +10,9 @@ import orjson
 from aiohttp import web
 
 from calls.rules.messages import FRAME_BYTES
-from controlplane.base.refusal import BadInput
+from controlplane.base.refusal import BadInput, TooLarge
 
 from .answers import Answers
-from .errors import BodyTooLarge
 from .inbox import Inboxes
 from .limits import REQUEST, Limits
 from .operations import Asked, Operations, read_request
@@ -112,7 +111,7 @@ class Rest:
 async def read_body(request: web.Request) -> dict[str, Any]:
     """The JSON object of a request; an empty body is an empty object. Raises `BadInput`."""
     if request.content_length and request.content_length > FRAME_BYTES:
-        raise BodyTooLarge("The body may have at most 64 KiB.")
+        raise TooLarge("The body may have at most 64 KiB.")
     raw = await request.read()
     if not raw:
         return {}

@@ -66,6 +66,12 @@ class NotFound(Refusal):
     title = "There is no such thing"
 
 
+class MethodNotAllowed(Refusal):
+    code = "method_not_allowed"
+    status = 405
+    title = "This method can't be used here"
+
+
 class TooLarge(Refusal):
     code = "too_large"
     status = 413

@@ -18,6 +18,7 @@ from rest_framework.views import set_rollback
 
 from controlplane.base.refusal import (
     BadInput,
+    MethodNotAllowed,
     NotAllowed,
     NotAuthenticated,
     NotFound,
@@ -32,12 +33,6 @@ log = structlog.get_logger(__name__)
 CONTENT_TYPE = "application/problem+json"
 PREFIXES = ("/api/", "/v1/", "/ofrep/", "/healthz", "/readyz")
 DATABASE_AWAY = (OperationalError, InterfaceError)
-
-
-class MethodNotAllowed(Refusal):
-    code = "method_not_allowed"
-    status = 405
-    title = "This can't be done here"
 
 
 class NotAcceptable(Refusal):

@@ -8,7 +8,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from controlplane.base.refusal import Refusal
+from controlplane.base.refusal import MethodNotAllowed, Refusal
 from rollout.serving.desk import AT_LEAST, Desk
 from rollout.serving.ruleset import NUMBER
 
@@ -25,12 +25,6 @@ class Failed(Refusal):
     code = "failed"
     status = 500
     title = "Something went wrong on our side. Try again in a moment"
-
-
-class WrongMethod(Refusal):
-    code = "method_not_allowed"
-    status = 405
-    title = "This address doesn't take this method"
 
 
 class Browsers:
@@ -71,7 +65,7 @@ class Browsers:
         """Refuses every method but this one."""
 
         async def refuse(request: web.Request) -> web.StreamResponse:
-            refused = problem(WrongMethod(f"Ask by {method}."), request.match_info.get("key"))
+            refused = problem(MethodNotAllowed(f"Ask by {method}."), request.match_info.get("key"))
             refused.headers["Allow"] = f"{method}, OPTIONS"
             return refused
 

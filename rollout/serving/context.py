@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from controlplane.base.refusal import Refusal
+from controlplane.base.refusal import Refusal, TooLarge
 
 LARGEST_BODY = 64 * 1024
 MOST_MEMBERS = 1_000
@@ -26,12 +26,6 @@ class BadContext(Refusal):
     def __init__(self, detail: str, *, error_code: str = "INVALID_CONTEXT") -> None:
         super().__init__(detail)
         self.error_code = error_code
-
-
-class TooLarge(Refusal):
-    code = "too_large"
-    status = 413
-    title = "The request is too large"
 
 
 @dataclass(frozen=True, slots=True)

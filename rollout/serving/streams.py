@@ -12,7 +12,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 import orjson
 import structlog
@@ -20,6 +20,7 @@ from aiohttp import web
 
 from controlplane.base.refusal import NotAuthenticated, TooMany
 from rollout.rules.decision.decision import Ruleset
+from rollout.rules.definition.rfc3339 import moment
 from rollout.rules.limits import STREAM_SECONDS, STREAMS_PER_EDGE, STREAMS_PER_PERSON
 from rollout.serving.browsers import CORS
 from rollout.serving.desk import Desk
@@ -286,16 +287,13 @@ class Streams:
 
 
 def _epoch(text: str | None) -> float | None:
-    """Epoch seconds from what an event's `lastModified` may hold: a number of seconds, or an ISO 8601 time."""
+    """Epoch seconds from what an event's `lastModified` may hold: a number of seconds, or a moment by RFC 3339."""
     if not text or len(text) > 40:
         return None
-    try:
-        if text.isdecimal():
-            return float(text)
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    told = moment(text)
+    return told.timestamp() if told else None
 
 
 def _keep_little(request: web.Request) -> None:

@@ -181,9 +181,7 @@ def decide(ruleset: Ruleset, feature_key: str, party: Party, now: datetime, *, t
             return _traced(compiled, party, now)
         return compiled.decide(party, now)
     except Exception as error:  # a fault in one feature must not take the others along; the caller sees it as ERROR
-        feature = compiled.feature
-        value = feature.variants[feature.off]
-        return Decision(feature_key, value, feature.off, Reason.ERROR, Cause.ERROR, {"error": type(error).__name__})
+        return _failed(compiled.feature, error)
 
 
 def decide_all(features: Collection[Compiled], party: Party, now: datetime) -> list[Decision]:
