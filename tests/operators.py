@@ -39,6 +39,9 @@ class Api:
     def patch(self, path: str, body: Any) -> Any:
         return self.ask("PATCH", path, body)
 
+    def delete(self, path: str) -> Any:
+        return self.ask("DELETE", path)
+
 
 def _json(body: Any) -> bytes:
     import json

@@ -12,7 +12,7 @@ import aiohttp
 
 from calls.phone.identity import Identity, Tokens
 from calls.rules.blob import BadBlob, b64, unb64
-from calls.rules.devices import BadDeviceList, parse
+from calls.rules.devices import BadDeviceList, DeviceKeys, parse, sign_registration
 
 RENEW_BEFORE_SECONDS = 120.0
 TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
@@ -84,12 +84,14 @@ class Account:
         """
         asked = await self.ask("POST", "/v1/registration", {"phone": phone}, signed=False)
         answer = asked.get("demonstration_code") or await code(int(asked.get("expires_in", 600)))
-        keys, device_id = self.identity.keys, str(uuid.uuid4())  # an id registers once, also of the same phone
+        keys = self.identity.keys
+        own = DeviceKeys(str(uuid.uuid4()), keys.device_public, keys.exchange.public)  # an id registers once
         body: dict[str, Any] = {
             "challenge": asked["challenge"],
             "code": answer,
-            "device": {"id": device_id, **device},
-            "keys": {"ed25519": b64(keys.device_public), "x25519": b64(keys.exchange.public)},
+            "device": {"id": own.id, **device},
+            "keys": {"ed25519": b64(own.ed25519), "x25519": b64(own.x25519)},
+            "account_signature": b64(sign_registration(asked["challenge"], own, keys.account)),
         }
         if carrier:
             body["carrier"] = carrier

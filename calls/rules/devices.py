@@ -21,6 +21,7 @@ from nacl.signing import SigningKey, VerifyKey
 from calls.rules.blob import BadBlob, b64, canonical, read_json, unb64
 
 SIGNED_AS = b"rollcall device list v1\0"
+REGISTRATION_AS = b"rollcall registration v1\0"
 SAFETY_AS = b"rollcall safety number v1\0"
 SAFETY_ROUNDS = 5200
 MOST_DEVICES = 32
@@ -96,6 +97,12 @@ def digest(body: bytes) -> bytes:
 def sign(body: bytes, account_seed: bytes) -> bytes:
     """The 64-byte signature of a list's bytes by the account's Ed25519 key (32-byte seed)."""
     return SigningKey(account_seed).sign(SIGNED_AS + body).signature
+
+
+def sign_registration(challenge: str, device: DeviceKeys, account_seed: bytes) -> bytes:
+    """Shows, with a challenge's code, that whoever registers this device holds the account's key (32-byte seed)."""
+    said = uuid.UUID(challenge).bytes + uuid.UUID(device.id).bytes + device.ed25519 + device.x25519
+    return SigningKey(account_seed).sign(REGISTRATION_AS + said).signature
 
 
 def verify(body: bytes, signature: bytes) -> DeviceList:

@@ -1,9 +1,10 @@
 // Whose keys these are: the signed, numbered, chained list of an account's devices, and the number that people compare.
 // The same rules as calls/rules/devices.py.
 
-import { canonicalJson, concat, equal, fromB64, sha256, sha512, text, toB64, utf8 } from "./bytes.js";
+import { canonicalJson, concat, equal, fromB64, fromHex, sha256, sha512, text, toB64, utf8 } from "./bytes.js";
 
 const SIGNED_AS = utf8("rollcall device list v1\x00");
+const REGISTRATION_AS = utf8("rollcall registration v1\x00");
 const SAFETY_AS = utf8("rollcall safety number v1\x00");
 const SAFETY_ROUNDS = 5200;
 const MOST_DEVICES = 32;
@@ -30,6 +31,13 @@ export async function signList({ accountKey, subscriber, epoch, previous, device
   });
   const signature = await crypto.subtle.sign({ name: "Ed25519" }, accountKey.privateKey, concat(SIGNED_AS, body));
   return { list: toB64(body), signature: toB64(new Uint8Array(signature)) };
+}
+
+/** Shows, with a challenge's code, that whoever registers this device holds the account's key. */
+export async function signRegistration({ accountKey, challenge, device: { id, ed25519, x25519 } }) {
+  const uuid = (written) => fromHex(written.replaceAll("-", ""));
+  const said = concat(REGISTRATION_AS, uuid(challenge), uuid(id), fromB64(ed25519), fromB64(x25519));
+  return toB64(new Uint8Array(await crypto.subtle.sign({ name: "Ed25519" }, accountKey.privateKey, said)));
 }
 
 /** The list as a value, where it is canonical, this subscriber's, and signed by the account key that it names. */

@@ -1,6 +1,6 @@
 // Who this phone is to the server: the number, the device and its keys, the tokens, and the signed device list.
 
-import { readList, signList } from "./devices.js";
+import { readList, signList, signRegistration } from "./devices.js";
 import { generateKeyPair } from "./noise.js";
 import { Problem, unreachable } from "./problem.js";
 import { toB64 } from "./bytes.js";
@@ -96,13 +96,15 @@ export class Identity {
   async confirmCode({ challenge, code, phone, carrier }) {
     const { language, ...device } = describeThisBrowser();
     const id = crypto.randomUUID(); // an id registers once, also of the same browser
+    const keys = { ed25519: toB64(this.keys.signing.publicBytes), x25519: toB64(this.keys.exchange.publicBytes) };
     const answer = await ask("POST", "/v1/registration/verify", {
       body: {
         challenge,
         code,
         device: { id, ...device, language },
         ...(carrier ? { carrier } : {}),
-        keys: { ed25519: toB64(this.keys.signing.publicBytes), x25519: toB64(this.keys.exchange.publicBytes) },
+        keys,
+        account_signature: await signRegistration({ accountKey: this.keys.account, challenge, device: { id, ...keys } }),
       },
     });
     this.keys = { ...this.keys, device: id };

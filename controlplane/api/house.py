@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from calls.models import CallRecord
 from controlplane.accounts.actions.devices import live_device_of, sign_out_device
 from controlplane.accounts.actions.keys import Scope
+from controlplane.accounts.actions.leaving import delete_person, recycle_number
 from controlplane.accounts.actions.subscribers import NewPerson, import_people
 from controlplane.accounts.models import ApiKey, Subscriber
 from controlplane.api import house_bodies as bodies
@@ -29,6 +30,7 @@ from controlplane.outbox.models import Outbox
 from controlplane.rest.authentication import actor_of
 from controlplane.rest.bodies import PAGING, ReasonBody, list_of, listed, newest_page, number, oldest_page, read
 from controlplane.rest.finding import find_subscriber
+from rollout.actions.grants import leave_tombstones
 from rollout.models import CallEvidence
 from rollout.questions.overview import AreaRow, FeatureRow
 
@@ -89,6 +91,23 @@ class SubscriberView(APIView):
         answer["devices"] = bodies.DeviceShown(shown.devices.all(), many=True).data
         answer["grants"] = bodies.GrantShown(shown.grants.all(), many=True).data
         return Response(answer)
+
+    @extend_schema(request=None, responses={204: None}, operation_id="delete_subscriber")
+    def delete(self, request: Request, named: str) -> Response:
+        """Erases a person: number, name, traits, keys, devices and tokens. The invite graph keeps an empty place."""
+        person = find_subscriber(named).pk
+        delete_person(person, unlink=leave_tombstones, actor=actor_of(request), now=timezone.now())
+        return Response(status=204)
+
+
+class RecycleView(APIView):
+    @extend_schema(request=ReasonBody, responses=bodies.SubscriberAnswer, operation_id="recycle_number")
+    def post(self, request: Request, named: str) -> Response:
+        """The number belongs to somebody else now: answers the new person, to whom nothing of the old one shows."""
+        reason = read(ReasonBody, request)["reason"]
+        old = find_subscriber(named).pk
+        new = recycle_number(old, unlink=leave_tombstones, actor=actor_of(request), now=timezone.now(), reason=reason)
+        return Response(bodies.SubscriberAnswer(new).data)
 
 
 class RevokeDeviceView(APIView):

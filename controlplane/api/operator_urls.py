@@ -51,6 +51,7 @@ urlpatterns = [
     path("grants/<int:id>/thaw", areas.ThawGrantView.as_view()),
     path("subscribers", house.SubscribersView.as_view()),
     path("subscribers/<str:named>", house.SubscriberView.as_view()),
+    path("subscribers/<str:named>/recycle", house.RecycleView.as_view()),
     path("subscribers/<str:named>/devices/<uuid:device>/revoke", house.RevokeDeviceView.as_view()),
     path("calls/<uuid:id>", house.CallView.as_view()),
     path("keys", house.KeysView.as_view()),

@@ -98,6 +98,12 @@ class VerifyBody(serializers.Serializer[Any]):
     code = serializers.RegexField(r"\A[0-9]{6}\Z", error_messages={"invalid": "A code has six digits."})
     device = DeviceBody()
     keys = KeysBody()
+    account_signature = Bytes(
+        size=64,
+        required=False,
+        help_text="Ed25519, by the account key over `rollcall registration v1` with a zero byte, the challenge and the "
+        "device (16 bytes each), and both keys: shows that a number that was long silent is still the same person's",
+    )
     carrier = serializers.RegexField(r"\A[0-9]{3}-[0-9]{2,3}\Z", required=False, error_messages=CARRIER)
 
     def as_device(self) -> NewDevice:

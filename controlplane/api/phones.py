@@ -12,15 +12,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlplane.accounts.actions import devices, registration, subscribers, tokens
+from controlplane.accounts.actions import devices, leaving, registration, subscribers, tokens
 from controlplane.accounts.actions.tokens import Session
 from controlplane.accounts.models import Device
 from controlplane.api import phone_bodies as bodies
 from controlplane.api.claims import rollout_claims
+from controlplane.audit.record import Actor
 from controlplane.base import base64url
 from controlplane.base.refusal import NotFound
 from controlplane.rest.authentication import IsPhone, PhoneToken, client_address
 from controlplane.rest.bodies import read
+from rollout.actions.grants import leave_tombstones
 
 NOTHING = OpenApiResponse(description="Done")
 
@@ -69,7 +71,9 @@ class VerifyView(OpenView):
             carrier=body.validated_data.get("carrier", ""),
             address=client_address(request),
             claims=rollout_claims,
+            unlink=leave_tombstones,
             now=timezone.now(),
+            account_signature=body.validated_data.get("account_signature", b""),
         )
         return fresh(_session(session))
 
@@ -123,6 +127,13 @@ class MeView(PhoneView):
         subscribers.set_accepts_invites(device.subscriber_id, accepts=sent["accepts_invites"])
         device.subscriber.refresh_from_db()
         return fresh(_about(device))
+
+    @extend_schema(request=None, responses={204: NOTHING}, operation_id="delete_me")
+    def delete(self, request: Request) -> Response:
+        """The person leaves for good: number, name, devices and whatever they have are gone. It can't be undone."""
+        person = me(request).subscriber_id
+        leaving.delete_person(person, unlink=leave_tombstones, actor=Actor.automatic("the person"), now=timezone.now())
+        return Response(status=204)
 
 
 class BlockView(PhoneView):

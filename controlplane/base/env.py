@@ -65,6 +65,7 @@ class Env:
     record_days: int
     refusal_days: int
     measurement_days: int
+    silent_days: int
 
     @property
     def state(self) -> Path:
@@ -255,6 +256,7 @@ def load(source: Mapping[str, str] | None = None) -> Env:
         record_days=_read(source, "RECORD_DAYS", _whole, 30, "whole days, from 1"),
         refusal_days=_read(source, "REFUSAL_DAYS", _whole, 90, "whole days, from 1"),
         measurement_days=_read(source, "MEASUREMENT_DAYS", _whole, 14, "whole days, from 1"),
+        silent_days=_read(source, "NUMBER_SILENT_DAYS", _whole, 45, "whole days, from 1"),
     )
     if env.demonstration:
         _require_private(env)

@@ -15,7 +15,7 @@ from controlplane.audit.record import Actor, record
 from controlplane.base.refusal import BadInput, NotFound
 from controlplane.outbox.actions import enqueue, nudge
 from rollout.errors import FeatureUnknown, GrantNotLive
-from rollout.models import Feature, Grant, GrantState, Source
+from rollout.models import Feature, Grant, GrantState, Reservation, Source
 from rollout.rules.decision.grant import LIVE
 from rollout.rules.definition.feature import Access
 from rollout.rules.limits import GRANTS_AT_ONCE
@@ -108,6 +108,17 @@ def thaw_grant(grant_id: int, *, actor: Actor, now: datetime, reason: str = "") 
     if grant.state != GrantState.FROZEN:
         raise GrantNotLive(f"Grant {grant_id} is {grant.state}: only a frozen one can be thawed.")
     return _move(grant, GrantState.ACTIVE, "thawed", actor=actor, now=now, reason=reason)
+
+
+def leave_tombstones(subscriber_id: UUID) -> None:
+    """What the person held stays in the invite graph and in the books, without them: whoever they brought in keeps what
+    they have. Places that are held for calls of theirs come back as those end. Call it inside a transaction that has
+    locked the subscriber, who is about to go.
+    """
+    held = Grant.objects.filter(subscriber_id=subscriber_id)
+    held.live().update(state=GrantState.TOMBSTONE)
+    held.update(subscriber=None)
+    Reservation.objects.filter(callee_id=subscriber_id).update(callee=None)
 
 
 def _locked(grant_id: int) -> Grant:

@@ -226,7 +226,7 @@ class GrantAdmin(OnlyShown):
 
     @admin.display(description="Who")
     def person(self, grant: Grant) -> str:
-        return str(grant.subscriber) if grant.subscriber else "a deleted subscriber"
+        return str(grant.subscriber) if grant.subscriber else "somebody who left"
 
     @admin.display(description="State", ordering="state")
     def state_words(self, grant: Grant) -> str:

@@ -266,7 +266,7 @@ WAVE_VERBS = (
 def _grant_verb(action: Callable[..., Grant], words: str) -> Act:
     def act(thing: Grant, *, actor: Actor, now: datetime, data: Mapping[str, Any]) -> str:
         action(thing.pk, actor=actor, reason=data["reason"], now=now)
-        return words.format(thing.subscriber or "a deleted subscriber")
+        return words.format(thing.subscriber or "somebody who left")
 
     return act
 

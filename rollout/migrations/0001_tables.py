@@ -588,7 +588,11 @@ class Migration(migrations.Migration):
             model_name="grant",
             name="subscriber",
             field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="grants", to="accounts.subscriber"
+                help_text="Null once they have left",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="grants",
+                to="accounts.subscriber",
             ),
         ),
         migrations.AddField(
@@ -623,7 +627,7 @@ class Migration(migrations.Migration):
             model_name="reservation",
             name="callee",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="+", to="accounts.subscriber"
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="accounts.subscriber"
             ),
         ),
         migrations.AddField(
@@ -883,6 +887,17 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="invite_grant_knows_its_origin",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="grant",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state__in", ["active", "frozen"]), _negated=True),
+                    ("subscriber__isnull", False),
+                    _connector="OR",
+                ),
+                name="live_grant_has_its_person",
             ),
         ),
     ]

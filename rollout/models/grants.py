@@ -30,7 +30,9 @@ class Grant(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     feature = models.ForeignKey(Feature, on_delete=models.PROTECT, related_name="grants")
-    subscriber = models.ForeignKey(Subscriber, null=True, on_delete=models.SET_NULL, related_name="grants")
+    subscriber = models.ForeignKey(
+        Subscriber, null=True, on_delete=models.PROTECT, related_name="grants", help_text="Null once they have left"
+    )
     source = models.CharField(max_length=8, choices=labels.SOURCE)
     wave = models.ForeignKey(Wave, null=True, on_delete=models.PROTECT, related_name="grants")
     window = models.ForeignKey(Window, null=True, on_delete=models.PROTECT, related_name="grants")
@@ -57,6 +59,10 @@ class Grant(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["feature", "call"], condition=Q(call__isnull=False), name="one_grant_per_call"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=[state.value for state in LIVE]) | Q(subscriber__isnull=False),
+                name="live_grant_has_its_person",
             ),
             models.CheckConstraint(
                 condition=~Q(source=Source.INVITE.value)
@@ -121,7 +127,7 @@ class Reservation(models.Model):
     window = models.ForeignKey(Window, on_delete=models.PROTECT, related_name="reservations")
     inviter = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="+")
     root = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="+")
-    callee = models.ForeignKey(Subscriber, on_delete=models.CASCADE, related_name="+")
+    callee = models.ForeignKey(Subscriber, null=True, on_delete=models.PROTECT, related_name="+")
     depth = models.PositiveIntegerField()
     area = models.ForeignKey(Area, null=True, on_delete=models.PROTECT, related_name="+")
     state = models.CharField(max_length=10, choices=labels.RESERVATION_STATE)

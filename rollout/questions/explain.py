@@ -84,7 +84,7 @@ def _grant(feature: Feature | None, subscriber: Subscriber) -> dict[str, Any] | 
         "granted_at": grant.granted_at.isoformat(),
         "wave": grant.wave.name if grant.wave else None,
         "window": grant.window.name if grant.window else None,
-        "inviter": str(grant.parent.subscriber_id) if grant.parent else None,
+        "inviter": str(grant.parent.subscriber_id) if grant.parent and grant.parent.subscriber_id else None,
         "granted_by": grant.granted_by or None,
     }
 

@@ -79,7 +79,7 @@ WEB: dict[Least, str] = {
     """,
     Least.PHONE: """
         GET PUT    v1/device-list
-        GET PATCH  v1/me
+        GET PATCH DELETE v1/me
         PATCH      v1/me/device
         GET        v1/me/devices
         PATCH DELETE v1/me/devices/<uuid:device>
@@ -147,6 +147,8 @@ WEB: dict[Least, str] = {
         POST  api/grants/<int:id>/freeze
         POST  api/grants/<int:id>/thaw
         POST  api/subscribers
+        DELETE api/subscribers/<str:named>
+        POST  api/subscribers/<str:named>/recycle
         POST  api/subscribers/<str:named>/devices/<uuid:device>/revoke
         POST  api/keys
         POST  api/keys/<int:id>/revoke

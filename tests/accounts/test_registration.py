@@ -14,8 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
+from calls.rules import devices as phones_rule
 from controlplane.accounts.actions import registration, tokens
-from controlplane.accounts.actions.devices import NewDevice, revoke_device
+from controlplane.accounts.actions.devices import NewDevice, put_device_list, revoke_device
 from controlplane.accounts.actions.registration import Challenge
 from controlplane.accounts.actions.tokens import Session
 from controlplane.accounts.errors import (
@@ -57,7 +58,14 @@ def new_device(**changes: Any) -> NewDevice:
 
 
 def verify(challenge: Challenge, *, code: str | None = None, after: float = 1, **changes: Any) -> Session:
-    given = {"device": new_device(), "carrier": "262-03", "address": HERE, "claims": lambda device: {}, **changes}
+    given = {
+        "device": new_device(),
+        "carrier": "262-03",
+        "address": HERE,
+        "claims": lambda device: {},
+        "unlink": lambda id: None,
+        **changes,
+    }
     now = NOON + timedelta(seconds=after)
     return registration.verify(challenge.id, code=challenge.code if code is None else code, now=now, **given)
 
@@ -216,6 +224,69 @@ def test_number__registered_anew__ends_every_other_device_and_nobody_elses() -> 
     assert told.payload == {"subscriber": str(first.subscriber), "device": str(first.device)}
     with pytest.raises(RefreshRefused):
         tokens.refresh(first.refresh_token, claims=lambda device: {}, now=NOON + timedelta(seconds=3))
+
+
+SILENT = 45 * 86_400
+
+
+def signed_by(account: SigningKey, challenge: Challenge, device: NewDevice) -> bytes:
+    keys = phones_rule.DeviceKeys(str(device.id), device.ed25519, device.x25519)
+    return phones_rule.sign_registration(str(challenge.id), keys, bytes(account))
+
+
+@pytest.mark.parametrize(
+    ("after", "key", "same"),
+    [
+        (SILENT, "none", False),
+        (SILENT, "another", False),
+        (SILENT, "the account's", True),
+        (SILENT - 1, "none", True),
+        (SILENT - 1, "another", True),
+    ],
+)
+def test_number__after_it_was_silent__starts_as_somebody_new_unless_the_key_is_shown(
+    after: int, key: str, same: bool
+) -> None:
+    account = SigningKey.generate()
+    first = verify(begin(), device=(old := new_device()))
+    publish(first, old, account)
+    told: list[UUID] = []
+    challenge, device = begin(after=after), new_device()
+    signers = {"the account's": account, "another": SigningKey.generate()}
+    signature = signed_by(signers[key], challenge, device) if key in signers else b""
+
+    second = verify(
+        challenge, device=device, after=after + 1, account_signature=signature, unlink=lambda id: told.append(id)
+    )
+
+    assert (second.subscriber == first.subscriber) is same
+    assert told == ([] if same else [first.subscriber])
+    assert list(Subscriber.objects.values_list("id", flat=True)) == [second.subscriber]
+
+
+def publish(session: Session, device: NewDevice, account: SigningKey) -> None:
+    own = phones_rule.DeviceKeys(str(device.id), device.ed25519, device.x25519)
+    listed = phones_rule.DeviceList(str(session.subscriber), bytes(account.verify_key), 1, b"", (own,))
+    body = listed.as_bytes()
+    signature = phones_rule.sign(body, bytes(account))
+    put_device_list(body, signature=signature, device=Device.objects.get(id=device.id), now=NOON)
+
+
+def test_days_of_silence__are_a_setting__and_end_with_a_refresh(settings: Any) -> None:
+    settings.ENV = replace(settings.ENV, silent_days=2)
+    first = verify(begin())
+    tokens.refresh(first.refresh_token, claims=lambda device: {}, now=NOON + timedelta(days=1))
+
+    second = verify(begin(after=2 * 86_400), after=2 * 86_400 + 1)
+    third = verify(begin(after=5 * 86_400), after=5 * 86_400)
+
+    assert first.subscriber == second.subscriber != third.subscriber
+
+
+def test_number__that_the_messenger_brought_in_long_ago__was_never_silent() -> None:
+    alice = builders.subscriber(phone=ALICE, joined_at=NOON - timedelta(days=400))
+
+    assert verify(begin()).subscriber == alice.id
 
 
 def test_push_token__is_stored_sealed(settings: Any) -> None:

@@ -17,6 +17,8 @@ from aiohttp import WSMsgType, web
 
 from calls.rules.blob import unb64
 from calls.rules.devices import BadDeviceList, check_successor, verify
+from controlplane.accounts.rules.account_proof import is_shown
+from controlplane.accounts.rules.device_list import DeviceKeys
 from tests.browser.chromium import add_phone_files
 
 
@@ -26,6 +28,7 @@ class Person:
     subscriber: str = field(default_factory=lambda: str(uuid.uuid4()))
     device: str = ""
     published: dict[str, str] | None = None
+    said: dict[str, Any] = field(default_factory=dict)  # when it registered
     enabled: bool = False
     socket: web.WebSocketResponse | None = None
     inbox: list[dict[str, Any]] = field(default_factory=list)
@@ -35,6 +38,7 @@ class Person:
 class FakeEdge:
     def __init__(self) -> None:
         self.people: dict[str, Person] = {}
+        self.challenges: dict[str, str] = {}  # whose numbers they were sent to
         self.refusal: dict[str, Any] | None = None
         self.loses_invites = False  # takes them, and says that it couldn't
         self.calls: dict[str, dict[str, Any]] = {}
@@ -67,7 +71,9 @@ class FakeEdge:
     async def register(self, request: web.Request) -> web.Response:
         phone = (await request.json())["phone"]
         self.people.setdefault(phone, Person(phone))
-        answer = {"challenge": phone, "phone": self.reads.get(phone, phone), "demonstration_code": "123456"}
+        challenge = str(uuid.uuid5(uuid.NAMESPACE_URL, phone))
+        self.challenges[challenge] = phone
+        answer = {"challenge": challenge, "phone": self.reads.get(phone, phone), "demonstration_code": "123456"}
         return web.json_response({**answer, "expires_in": 600, "resend_after": 30}, status=202)
 
     async def verify(self, request: web.Request) -> web.Response:
@@ -75,8 +81,8 @@ class FakeEdge:
         if body["code"] != "123456":
             detail = "The code is wrong. Type it again, or ask for a new one."
             return web.json_response({"code": "code_wrong", "status": 403, "detail": detail}, status=403)
-        person = self.people[body["challenge"]]
-        person.device = body["device"]["id"]
+        person = self.people[self.challenges[body["challenge"]]]
+        person.device, person.said = body["device"]["id"], body
         return web.json_response(self.granted(person))
 
     def granted(self, person: Person) -> dict[str, Any]:
@@ -98,6 +104,10 @@ class FakeEdge:
             check_successor(listed, unb64(person.published["list"]) if person.published else None)
         except BadDeviceList as error:
             return web.json_response({"code": "bad_device_list", "status": 409, "detail": str(error)}, status=409)
+        own = DeviceKeys(*(unb64(person.said["keys"][name]) for name in ("ed25519", "x25519")))
+        challenge, device = uuid.UUID(person.said["challenge"]), uuid.UUID(person.device)
+        signature = unb64(person.said["account_signature"])
+        assert is_shown(listed.account_key, signature, challenge=challenge, device=device, keys=own)
         person.published = sent
         return web.json_response({"epoch": listed.epoch})
 

@@ -45,11 +45,14 @@ class Handset:
     def register(self, **more: Any) -> Handset:
         """Registered anew with the code that was sent to the number; no list is published yet."""
         sent = post("/v1/registration", {"phone": self.number}).json()
+        device = str(uuid4())
+        proof = rule.sign_registration(sent["challenge"], self.device_keys(device), bytes(self.account))
         body = {
             "challenge": sent["challenge"],
             "code": sent["demonstration_code"],
-            "device": {"id": str(uuid4()), "platform": "android", "app_version": "2.11.500"},
+            "device": {"id": device, "platform": "android", "app_version": "2.11.500"},
             "keys": self.keys,
+            "account_signature": b64(proof),
             **more,
         }
         answer = post("/v1/registration/verify", body)
@@ -67,7 +70,7 @@ class Handset:
         return answer
 
     def sign(self, last: bytes | None) -> dict[str, str]:
-        own = rule.DeviceKeys(self.device, bytes(self.signing.verify_key), bytes(self.exchange.public_key))
+        own = self.device_keys(self.device)
         epoch, previous = (rule.parse(last).epoch + 1, rule.digest(last)) if last else (1, b"")
         listed = rule.DeviceList(self.subscriber, bytes(self.account.verify_key), epoch, previous, (own,))
         body = listed.as_bytes()
@@ -81,6 +84,9 @@ class Handset:
 
     def refresh(self) -> Any:
         return post("/v1/tokens/refresh", {"refresh_token": self.session["refresh_token"]})
+
+    def device_keys(self, device: str) -> rule.DeviceKeys:
+        return rule.DeviceKeys(device, bytes(self.signing.verify_key), bytes(self.exchange.public_key))
 
     @property
     def keys(self) -> dict[str, str]:

@@ -24,6 +24,7 @@ class Arbiter:
 
     def __init__(self) -> None:
         self.people: dict[str, dict[str, Any]] = {}  # by number
+        self.challenges: dict[str, str] = {}  # whose numbers they were sent to
         self.sockets: dict[str, web.WebSocketResponse] = {}  # by device
         self.inboxes: dict[str, list[dict[str, Any]]] = {}
         self.calls: dict[str, dict[str, Any]] = {}
@@ -74,17 +75,20 @@ class Arbiter:
         body = await request.json()
         if "registration" in self.problems:
             return self.problem(**self.problems["registration"])
+        challenge = str(uuid.uuid5(uuid.NAMESPACE_URL, body["phone"]))
+        self.challenges[challenge] = body["phone"]
         code = {"demonstration_code": "123456"} if self.tells_codes else {}
         return web.json_response(
-            {"challenge": body["phone"], "phone": body["phone"], "expires_in": 600, **code}, status=202
+            {"challenge": challenge, "phone": body["phone"], "expires_in": 600, **code}, status=202
         )
 
     async def verify(self, request: web.Request) -> web.Response:
         body = await request.json()
         if body["code"] != "123456":
             return self.problem("wrong_code", 403)
-        person = self.people.setdefault(body["challenge"], {"subscriber": str(uuid.uuid4()), "list": None})
-        person |= {"phone": body["challenge"], "device": body["device"]["id"], "said": body}
+        phone = self.challenges[body["challenge"]]
+        person = self.people.setdefault(phone, {"subscriber": str(uuid.uuid4()), "list": None})
+        person |= {"phone": phone, "device": body["device"]["id"], "said": body}
         return web.json_response(self.granted(person))
 
     def granted(self, person: dict[str, Any]) -> dict[str, Any]:

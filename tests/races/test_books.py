@@ -20,9 +20,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from controlplane.accounts.actions.leaving import delete_person
 from controlplane.accounts.models import Subscriber
 from rollout.actions.capacity import settle
-from rollout.actions.grants import grant_people, revoke_grant
+from rollout.actions.grants import grant_people, leave_tombstones, revoke_grant
 from rollout.models import Allowance, Grant, Measurement, Reservation, Wave, Window
 from tests.rollout import cast
 
@@ -114,6 +115,13 @@ class Ledger(RuleBasedStateMachine):
         grant = Grant.objects.live().filter(subscriber=self.people[who]).first()
         if grant is not None:
             revoke_grant(grant.pk, actor=cast.OPERATOR, now=timezone.now())
+
+    @rule(who=people)
+    def leave(self, who: int) -> None:
+        """The person is deleted; somebody new has their place from then on."""
+        gone = self.people[who].pk
+        delete_person(gone, unlink=leave_tombstones, actor=cast.OPERATOR, now=timezone.now())
+        self.people[who] = cast.people(1)[0]
 
     @rule(who=people)
     def grant(self, who: int) -> None:

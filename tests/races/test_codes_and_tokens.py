@@ -40,7 +40,14 @@ def guess(challenge: Challenge, code: str, *, now: datetime = NOON) -> Session:
         x25519=bytes(32),
     )
     return registration.verify(
-        challenge.id, code=code, device=described, carrier="", address="203.0.113.7", claims=lambda _: {}, now=now
+        challenge.id,
+        code=code,
+        device=described,
+        carrier="",
+        address="203.0.113.7",
+        claims=lambda _: {},
+        unlink=lambda _: None,
+        now=now,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -13,18 +13,21 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Max
 
-from controlplane.accounts.actions.devices import NewDevice, register_device
+from controlplane.accounts.actions.devices import NewDevice, current_list, register_device
+from controlplane.accounts.actions.leaving import Unlink, start_anew
 from controlplane.accounts.actions.limits import address_block, current_limits, spend
 from controlplane.accounts.actions.tokens import Session, start_session
 from controlplane.accounts.errors import CodeLimit, CodeRefused, CodesPaused, PhoneNotServed
 from controlplane.accounts.ids import uuid7
 from controlplane.accounts.limits import Limit
 from controlplane.accounts.models import Device, OneTimeCode, Subscriber
-from controlplane.accounts.rules import one_time_code
+from controlplane.accounts.rules import account_proof, one_time_code, recycling
+from controlplane.accounts.rules.device_list import DeviceKeys
 from controlplane.accounts.rules.phone import PhoneNumber, parse_phone
 from controlplane.accounts.senders import current_sender
+from controlplane.audit.record import Actor
 
 log = structlog.get_logger(__name__)
 
@@ -76,28 +79,62 @@ def verify(
     carrier: str,
     address: str,
     claims: Callable[[Device], Mapping[str, Any]],
+    unlink: Unlink,
     now: datetime,
+    account_signature: bytes = b"",
 ) -> Session:
     """Signs the device in as the subscriber of the number, who is created on the first time; their other devices end.
 
-    `claims` adds to the access token what other parts know of the subscriber. Raises CodeRefused (every wrong guess is
-    counted, and stays counted), CodeLimit and DeviceRefused (the code is then still good).
+    A number that was silent for long belongs to a new person, unless the device shows the account's key by
+    `account_signature`; `unlink` lets go of the one before. `claims` adds to the access token what other parts know of
+    the subscriber. Raises CodeRefused (every wrong guess is counted, and stays counted), CodeLimit and DeviceRefused
+    (the code is then still good).
     """
     sent = _count_guess(challenge, code, address, now)
     with transaction.atomic():
         won = OneTimeCode.objects.filter(id=challenge, spent_at__isnull=True).update(spent_at=now)
         if not won:
             raise CodeRefused
-        subscriber, created = Subscriber.objects.get_or_create(
-            phone_hash=bytes(sent.phone_hash),
-            defaults={"phone_sealed": bytes(sent.phone_sealed), "country": sent.country, "joined_at": now},
-        )
-        Subscriber.objects.select_for_update(no_key=True).get(id=subscriber.id)
+        subscriber, created = _subscriber_of(sent, now)
+        if _is_somebody_else(subscriber, sent, device, account_signature, now):
+            subscriber, created = (
+                start_anew(
+                    subscriber,
+                    country=sent.country,
+                    unlink=unlink,
+                    actor=Actor.automatic("registration"),
+                    now=now,
+                    reason=f"The number was silent for {settings.ENV.silent_days} days.",
+                ),
+                True,
+            )
         _learn(subscriber, carrier=carrier, language=device.language)
         signed_in = register_device(device, subscriber=subscriber, now=now)
         session = start_session(signed_in, claims=claims, now=now)
     log.info("subscriber.signed_in", subscriber=str(subscriber.id), device=str(signed_in.id), created=created)
     return session
+
+
+def _subscriber_of(sent: OneTimeCode, now: datetime) -> tuple[Subscriber, bool]:
+    """The number's subscriber, locked, and whether they are new: also where one was deleted in this very moment."""
+    defaults = {"phone_sealed": bytes(sent.phone_sealed), "country": sent.country, "joined_at": now}
+    while True:
+        found, created = Subscriber.objects.get_or_create(phone_hash=bytes(sent.phone_hash), defaults=defaults)
+        locked = Subscriber.objects.select_for_update().filter(id=found.id).first()
+        if locked is not None:
+            return locked, created
+
+
+def _is_somebody_else(
+    subscriber: Subscriber, sent: OneTimeCode, device: NewDevice, signature: bytes, now: datetime
+) -> bool:
+    seen_at = Device.objects.filter(subscriber=subscriber).aggregate(at=Max("seen_at"))["at"]
+    listed, keys = current_list(subscriber.id), DeviceKeys(device.ed25519, device.x25519)
+    shown = listed is not None and account_proof.is_shown(
+        bytes(listed.account_key), signature, challenge=sent.id, device=device.id, keys=keys
+    )
+    silent = timedelta(days=settings.ENV.silent_days)
+    return recycling.is_somebody_else(seen_at, silent=silent, shows_key=shown, now=now)
 
 
 def _count_send(number: PhoneNumber, address: str, now: datetime) -> None:

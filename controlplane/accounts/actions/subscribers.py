@@ -67,10 +67,12 @@ def block(blocker_id: UUID, *, blocked_id: UUID, now: datetime) -> None:
     """From now on, calls of `blocked` never ring at `blocker`. An id that nobody has looks the same from outside."""
     if blocker_id == blocked_id:
         raise BadInput("Nobody can block themselves. Name somebody else.", path="subscriber")
-    if Subscriber.objects.filter(id=blocked_id).exists():
-        Block.objects.bulk_create(
-            [Block(blocker_id=blocker_id, blocked_id=blocked_id, created_at=now)], ignore_conflicts=True
-        )
+    with transaction.atomic():
+        both = Subscriber.objects.select_for_update(no_key=True).filter(id__in=[blocker_id, blocked_id]).order_by("id")
+        if len(both) == 2:  # neither leaves meanwhile
+            Block.objects.bulk_create(
+                [Block(blocker_id=blocker_id, blocked_id=blocked_id, created_at=now)], ignore_conflicts=True
+            )
 
 
 def unblock(blocker_id: UUID, *, blocked_id: UUID) -> None:

@@ -22,6 +22,8 @@ BEGIN
         WHEN NOT rollout_window_is_open(w.state, w.closes_at, v_now)
             OR EXISTS (SELECT FROM rollout_feature WHERE id = r.feature_id AND switch = 'killed') THEN
             PERFORM rollout_give_back(r.id, 'cancelled', 'window_closed');
+        WHEN r.callee_id IS NULL THEN
+            PERFORM rollout_give_back(r.id, 'released', 'callee_left');
         WHEN EXISTS (SELECT FROM rollout_grant WHERE feature_id = r.feature_id AND subscriber_id = r.callee_id
                      AND state IN ('active', 'frozen')) THEN
             PERFORM rollout_give_back(r.id, 'released', 'already');
