@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.harness import Goal, Measured, main
 from benchmarks.workload import COUNTRIES, PLATFORMS, VERSIONS
-from rollout.rules.bulk.many import evaluate_many
+from rollout.rules.bulk.evaluation import evaluate_many
 from rollout.rules.bulk.table import Coded, read_table
 from rollout.rules.decision.decision import Compiled, decide
 from rollout.rules.ruleset.document import read_ruleset

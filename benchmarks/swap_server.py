@@ -22,7 +22,7 @@ from benchmarks.workload import flags, people
 from rollout.rules.decision.decision import Party, decide_all
 from rollout.serving.evaluations import Evaluations
 from rollout.serving.ruleset import Rulesets, Signed, canonical, sign
-from rollout.serving.watch import swap_aside
+from rollout.serving.watch import swap_in_background
 
 FEATURES = 1_000
 RULES = 10
@@ -61,7 +61,7 @@ async def serve() -> None:
         start, worked = time.perf_counter(), time.process_time()
         installed = asyncio.Event()
         rulesets.listeners[:] = [lambda old, new: evaluations.begin(new), lambda old, new: installed.set()]
-        swapping = asyncio.create_task(swap_aside(rulesets, new))
+        swapping = asyncio.create_task(swap_in_background(rulesets, new))
         await installed.wait()
         took = {"swap_s": time.perf_counter() - start, "cpu_s": time.process_time() - worked, "bytes": len(new.body)}
         await swapping

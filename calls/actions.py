@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from calls.edge.store import event_json, lua
 from calls.rules.call import Tell
-from calls.rules.news import grant_event, grant_key
+from calls.rules.grant_event import grant_event, grant_key
 from controlplane.accounts.models import Device
 from rollout.models import Ruleset
 from rollout.questions.visibility import is_visible

@@ -30,8 +30,8 @@ from calls.rules.call import (
     Tell,
     Timers,
 )
+from calls.rules.grant_event import grant_event
 from calls.rules.moves import step
-from calls.rules.news import grant_event
 from controlplane.base.refusal import Refusal, TryAgain
 
 from .database import Database

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from calls.rules.news import feature_name
+from calls.rules.grant_event import feature_name
 from calls.rules.reach import WANTS_GRANT, with_grant
 from rollout.rules.decision.decision import Cause, Decision, GrantFact, Party, decide
 from rollout.rules.definition.feature import Switch

@@ -16,7 +16,7 @@ from nacl.secret import SecretBox
 
 from calls.rules.call import Finished, Invited, Meeting, meet
 from calls.rules.ending import Reason
-from calls.rules.news import grant_event
+from calls.rules.grant_event import grant_event
 from calls.rules.profile import for_network
 from calls.rules.reach import Reach, Shown, judge
 from calls.turn import ice_servers

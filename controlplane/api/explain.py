@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from controlplane.api.house_bodies import ExplainAnswer
 from controlplane.base.refusal import BadInput
-from controlplane.rest.finding import find_subscriber
+from controlplane.rest.subscribers import find_subscriber
 from rollout.errors import FeatureUnknown
 from rollout.models import Feature
 from rollout.questions.explain import explain

@@ -29,7 +29,7 @@ from controlplane.console.panels import overview
 from controlplane.outbox.models import Outbox
 from controlplane.rest.authentication import actor_of
 from controlplane.rest.bodies import PAGING, ReasonBody, list_of, listed, newest_page, number, oldest_page, read
-from controlplane.rest.finding import find_subscriber
+from controlplane.rest.subscribers import find_subscriber
 from rollout.actions.grants import leave_tombstones
 from rollout.models import CallEvidence
 from rollout.questions.overview import AreaRow, FeatureRow

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from controlplane.accounts.readonly import OnlyShown
 from controlplane.accounts.roles import Role
 from controlplane.audit.models import AuditEntry
-from controlplane.audit.rules.telling import actor_words, deed_words
+from controlplane.audit.rules.words import actor_words, deed_words
 from controlplane.outbox.models import Outbox
 
 

@@ -17,12 +17,12 @@ from controlplane.accounts.roles import Role
 from controlplane.api import keys
 from controlplane.base.refusal import Refusal
 from controlplane.console.views import actor_of, page, shown
-from controlplane.rest.finding import find_subscriber, find_subscribers
+from controlplane.rest.subscribers import find_subscriber, find_subscribers
 from rollout.actions import grants
 from rollout.models import Feature, Grant
 from rollout.questions.explain import explain as explained
 from rollout.questions.overview import Branch, invite_roots, invite_tree, live_grant
-from rollout.rules.decision.telling import told
+from rollout.rules.decision.trace import told
 from rollout.rules.numbers import have_words
 
 

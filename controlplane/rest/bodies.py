@@ -60,6 +60,10 @@ PAGING = [
     OpenApiParameter("limit", int, description=f"How many at most: 1 to {MOST}; usually 100"),
     OpenApiParameter("after", int, description="Go on after the row with this id, as `next` does"),
 ]
+PAGING_BY_KEY = [
+    OpenApiParameter("limit", int, description=f"How many at most: 1 to {MOST}; usually 100"),
+    OpenApiParameter("after", str, description="Go on after this key, as `next` does"),
+]
 
 
 def number(request: Request, name: str, *, usual: int, least: int, most: int) -> int:
@@ -87,6 +91,19 @@ def oldest_page(request: Request, rows: QuerySet[M]) -> tuple[list[M], str | Non
     after = number(request, "after", usual=0, least=0, most=2**63 - 1)
     page = list(rows.filter(pk__gt=after).order_by("pk")[: limit + 1])
     return page[:limit], _next(request, page[limit - 1].pk) if len(page) > limit else None
+
+
+def keyed_page(request: Request, rows: QuerySet[M]) -> tuple[list[M], str | None]:
+    """Rows in the order of their keys, and the address of the next ones."""
+    limit = number(request, "limit", usual=100, least=1, most=MOST)
+    after = request.query_params.get("after", "")
+    if len(after) > 64 or "\0" in after:
+        raise BadInput("after must be a key, of at most 64 characters.", path="after")
+    page = list((rows.filter(key__gt=after) if after else rows).order_by("key")[: limit + 1])
+    if len(page) <= limit:
+        return page, None
+    last = getattr(page[limit - 1], "key")  # noqa: B009  # the models share no base that has it
+    return page[:limit], _next(request, last)
 
 
 def _next(request: Request, after: Any) -> str:

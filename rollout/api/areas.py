@@ -14,8 +14,8 @@ from rest_framework.views import APIView
 from controlplane.base.refusal import BadInput, NotFound
 from controlplane.rest.authentication import actor_of
 from controlplane.rest.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
-from controlplane.rest.finding import find_subscriber, find_subscribers
-from controlplane.rest.manners import tag_asked, tagged
+from controlplane.rest.etags import tag_asked, tagged
+from controlplane.rest.subscribers import find_subscriber, find_subscribers
 from rollout.actions import areas, grants
 from rollout.api.bodies import (
     AreaAnswer,

@@ -10,8 +10,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from controlplane.rest.authentication import actor_of
-from controlplane.rest.bodies import ReasonBody, list_of, listed, read
-from controlplane.rest.manners import PAGING_BY_KEY, keyed_page, revision_asked, tagged
+from controlplane.rest.bodies import PAGING_BY_KEY, ReasonBody, keyed_page, list_of, listed, read
+from controlplane.rest.etags import revision_asked, tagged
 from rollout.actions import audiences
 from rollout.api.bodies import AnyOf, AnyOfShown
 from rollout.errors import AudienceUnknown

@@ -14,9 +14,9 @@ from rest_framework.views import APIView
 
 from controlplane.base.refusal import BadInput, NotFound
 from controlplane.rest.authentication import actor_of
-from controlplane.rest.bodies import ReasonBody, list_of, listed, read
-from controlplane.rest.finding import find_subscriber
-from controlplane.rest.manners import PAGING_BY_KEY, keyed_page, revision_asked, tagged
+from controlplane.rest.bodies import PAGING_BY_KEY, ReasonBody, keyed_page, list_of, listed, read
+from controlplane.rest.etags import revision_asked, tagged
+from controlplane.rest.subscribers import find_subscriber
 from rollout.actions import features
 from rollout.api.bodies import AccessBody, BranchAnswer, FeatureAnswer, FeatureBody, FeaturePatch, KillBody
 from rollout.errors import FeatureUnknown

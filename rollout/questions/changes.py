@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.audit.models import AuditEntry
-from controlplane.audit.rules.telling import actor_words, deed_words
+from controlplane.audit.rules.words import actor_words, deed_words
 from rollout.models import Audience, Feature
 
 MOST_TOLD = 5

@@ -9,8 +9,8 @@ from rollout.models import Feature, Wave
 from rollout.models import Headcount as HeadcountRow
 from rollout.questions.evaluate import current
 from rollout.questions.people import choose, more_than, tables
+from rollout.rules.bulk.evaluation import holdings_needed, traits_needed
 from rollout.rules.bulk.headcount import Headcount, WaveSize, count_having, count_members
-from rollout.rules.bulk.many import holdings_needed, traits_needed
 from rollout.rules.decision.decision import Ruleset
 from rollout.rules.definition.audience import parse_any_of, traits_in
 

@@ -14,7 +14,7 @@ from rollout.questions.definitions import numbered, plan
 from rollout.questions.features import proposed_feature
 from rollout.questions.people import choose, tables
 from rollout.questions.rulesets import build, feature_document
-from rollout.rules.bulk.many import holdings_needed, traits_needed
+from rollout.rules.bulk.evaluation import holdings_needed, traits_needed
 from rollout.rules.bulk.preview import TRAITS, Move, Tally, affected, as_json, compare
 from rollout.rules.definition.feature import Switch
 from rollout.rules.definition.reading import Invalid

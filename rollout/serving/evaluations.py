@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from rollout.rules.decision.decision import EMPTY, Cause, Compiled, Decision, Party, Reason, Ruleset, decide_all
-from rollout.rules.decision.moment import asks_the_time
+from rollout.rules.decision.time_dependence import depends_on_time
 from rollout.rules.decision.words import say
 
 MOST_WRITTEN = 10_000  # decisions remembered as bytes
@@ -82,7 +82,7 @@ class Evaluations:
         self._kept.clear()
         self._asked.clear()
         self._size = 0
-        self.may_keep = not asks_the_time(ruleset)
+        self.may_keep = not depends_on_time(ruleset)
 
     def kept(self, ruleset: Ruleset, mark: Hashable) -> tuple[bytes, str] | None:
         """The answer and its ETag, if one was kept under this mark by this ruleset."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import structlog
 from psycopg import AsyncConnection
 
-from rollout.serving.aside import aside, let_go
+from rollout.serving.background import release, run_paced
 from rollout.serving.feed import KINDS, OVERLAP, Feed, FeedRow, feed_rows
 from rollout.serving.ruleset import NEWEST, Ruleset, Rulesets, Signed
 
@@ -42,15 +42,15 @@ class Knobs(Protocol):
     def state(self) -> Path: ...
 
 
-async def swap_aside(rulesets: Rulesets, signed: Signed) -> bool:
+async def swap_in_background(rulesets: Rulesets, signed: Signed) -> bool:
     """Load in a thread and install on the event loop, which goes on serving; False when it is refused."""
-    ruleset = await asyncio.to_thread(aside, rulesets.prepare_by_steps(signed))
+    ruleset = await asyncio.to_thread(run_paced, rulesets.prepare_by_steps(signed))
     if ruleset is None:
         return False
     log.info("ruleset.swapped", version=ruleset.version, was=rulesets.current.version)
     outgoing: list[Any] = list(rulesets.current.features.values())
     rulesets.install(ruleset)
-    await asyncio.to_thread(let_go, outgoing)  # freed at once, a large one would stop every request for 20 ms
+    await asyncio.to_thread(release, outgoing)  # freed at once, a large one would stop every request for 20 ms
     return True
 
 
@@ -157,7 +157,7 @@ class Watcher:
             if row is None:
                 return
             signed = Signed(row[0], bytes(row[1]), bytes(row[2]))
-            if not await swap_aside(self._rulesets, signed):
+            if not await swap_in_background(self._rulesets, signed):
                 log.error("ruleset.refused", why=self._rulesets.last_refusal, refused=self._rulesets.refused)
                 continue
             await self._save_ruleset(signed)

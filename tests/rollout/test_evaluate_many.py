@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.rules.bulk.many import CHUNK, evaluate_many
+from rollout.rules.bulk.evaluation import CHUNK, evaluate_many
 from rollout.rules.bulk.masks import Masks
 from rollout.rules.bulk.murmur import TextUnits, UuidUnits
 from rollout.rules.bulk.table import Coded, read_table

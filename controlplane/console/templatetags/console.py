@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from controlplane.accounts.roles import Role, has_role
 from controlplane.audit.models import AuditEntry
-from controlplane.audit.rules.telling import actor_words, deed_words
+from controlplane.audit.rules.words import actor_words, deed_words
 from controlplane.audit.verify import Verification, verify
 from controlplane.console import panels
 from controlplane.console.charts import spark

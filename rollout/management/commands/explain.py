@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from rollout.questions.explain import explain, find_subscriber
-from rollout.rules.decision.telling import told as told_step
+from rollout.rules.decision.trace import told as told_step
 
 
 class Command(BaseCommand):

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from controlplane.audit.record import Actor
 from controlplane.base.refusal import Refusal
-from controlplane.rest.finding import find_subscribers
+from controlplane.rest.subscribers import find_subscribers
 from rollout.actions.grants import freeze_grant, grant_people, revoke_grant, thaw_grant
 
 VERBS = {

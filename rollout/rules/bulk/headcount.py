@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
-from rollout.rules.bulk.many import evaluate_many
+from rollout.rules.bulk.evaluation import evaluate_many
 from rollout.rules.bulk.table import Table, source_of
 from rollout.rules.decision.decision import Cause, Compiled
 from rollout.rules.definition.audience import AnyOf

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rollout.rules.bulk.many import Verdicts, evaluate_many
+from rollout.rules.bulk.evaluation import Verdicts, evaluate_many
 from rollout.rules.bulk.table import Column, Table
 from rollout.rules.decision.decision import Cause, Decision, Reason, Ruleset
 from rollout.rules.definition.audience import AnyOf, names_in

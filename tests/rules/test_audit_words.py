@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.audit.rules.telling import actor_words, deed_words
 from controlplane.audit.rules.verbs import EFFECTS
+from controlplane.audit.rules.words import actor_words, deed_words
 
 
 @pytest.mark.parametrize(

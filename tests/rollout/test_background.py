@@ -13,7 +13,7 @@ import pytest
 from benchmarks.decisions import feature
 from benchmarks.workload import flags
 from rollout.rules.ruleset.document import read_by_steps, read_ruleset
-from rollout.serving.aside import aside, let_go
+from rollout.serving.background import release, run_paced
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def document(count: int) -> dict[str, object]:
     return {"version": 1, "published_at": 0, "audiences": audiences, "features": {**features, "feature-001": second}}
 
 
-def test_ruleset__let_go__is_freed_by_counts_alone() -> None:
+def test_ruleset__released__is_freed_by_counts_alone() -> None:
     raw = document(5)
     read_ruleset(raw)
     gc.collect()
@@ -44,36 +44,36 @@ def test_ruleset__let_go__is_freed_by_counts_alone() -> None:
     assert gc.collect() == 0
 
 
-def test_aside__a_large_ruleset__is_the_same_and_leaves_the_collector_on() -> None:
+def test_run_paced__a_large_ruleset__is_the_same_and_leaves_the_collector_on() -> None:
     raw = document(500)
 
-    ruleset = aside(read_by_steps(raw))
+    ruleset = run_paced(read_by_steps(raw))
 
     assert list(ruleset.features) == list(read_ruleset(raw).features)
     assert gc.isenabled()
     assert gc.get_freeze_count() > 0
 
 
-def test_aside__a_small_ruleset__sets_nothing_apart() -> None:
+def test_run_paced__a_small_ruleset__sets_nothing_apart() -> None:
     gc.unfreeze()
 
-    aside(read_by_steps(document(2)))
+    run_paced(read_by_steps(document(2)))
 
     assert gc.get_freeze_count() == 0
 
 
-def test_aside__steps_that_fail__raise_and_leave_the_collector_on() -> None:
+def test_run_paced__steps_that_fail__raise_and_leave_the_collector_on() -> None:
     def failing() -> Generator[None, None, None]:
         yield
         raise ValueError("a fault")
 
     with pytest.raises(ValueError, match="a fault"):
-        aside(failing())
+        run_paced(failing())
 
     assert gc.isenabled()
 
 
-def test_aside__many_steps__lets_other_threads_run_in_between() -> None:
+def test_run_paced__many_steps__lets_other_threads_run_in_between() -> None:
     turns = []
 
     def busy() -> Generator[None, None, None]:
@@ -81,7 +81,7 @@ def test_aside__many_steps__lets_other_threads_run_in_between() -> None:
         while time.perf_counter() < until:
             yield
 
-    working = threading.Thread(target=lambda: aside(busy()))
+    working = threading.Thread(target=lambda: run_paced(busy()))
     working.start()
     while working.is_alive():
         time.sleep(0.0001)
@@ -90,14 +90,14 @@ def test_aside__many_steps__lets_other_threads_run_in_between() -> None:
     assert len(turns) > 10  # 5 ms each, were the interpreter only handed over when it is asked for
 
 
-def test_let_go__a_list_of_things__holds_none_of_them() -> None:
+def test_release__a_list_of_things__holds_none_of_them() -> None:
     class Thing:
         pass
 
     things = [Thing() for _ in range(10)]
     marks = [weakref.ref(each) for each in things]
 
-    let_go(things)
+    release(things)
 
     assert things == []
     assert all(mark() is None for mark in marks)

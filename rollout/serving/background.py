@@ -18,7 +18,7 @@ BREATH = 0.0002  # seconds; any sleep at all hands over, the longer the surer
 MANY = 50_000  # objects that the collector shall not look at again and again
 
 
-def aside(steps: Generator[None, None, T]) -> T:
+def run_paced(steps: Generator[None, None, T]) -> T:
     """What the steps come to. Call it in a thread; no step should take longer than a few milliseconds.
 
     Meanwhile the cycle collector rests (reference counts do most of the work as ever). When many objects have been
@@ -37,7 +37,7 @@ def aside(steps: Generator[None, None, T]) -> T:
             gc.enable()
 
 
-def let_go(things: list[Any]) -> None:
+def release(things: list[Any]) -> None:
     """Empty the list, and with it whatever only it held, without stopping the process for long. Call it in a thread."""
     until = time.perf_counter() + SPELL
     while things:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollout.rules.decision.telling import told
+from rollout.rules.decision.trace import told
 
 WAVE = {
     "wave": "First",

@@ -7,23 +7,23 @@ from rollout.rules.definition.audience import AnyOf, Group
 from rollout.rules.definition.clause import NOW_TRAIT, Clause
 
 
-def asks_the_time(ruleset: Ruleset) -> bool:
+def depends_on_time(ruleset: Ruleset) -> bool:
     """True when any clause, in whatever audience, rule or wave, compares the time of the decision."""
-    if any(_asks(any_of) for any_of in ruleset.audiences.values()):
+    if any(_depends(any_of) for any_of in ruleset.audiences.values()):
         return True
     for compiled in ruleset.features.values():
         feature = compiled.feature
-        if any(_asks(rule.any_of) for rule in feature.rules) or any(_asks(wave.any_of) for wave in feature.waves):
+        if any(_depends(rule.any_of) for rule in feature.rules) or any(_depends(wave.any_of) for wave in feature.waves):
             return True
     return False
 
 
-def _asks(any_of: AnyOf) -> bool:
+def _depends(any_of: AnyOf) -> bool:
     for clauses in any_of:
         for each in clauses:
             if isinstance(each, Clause):
                 if each.trait == NOW_TRAIT:
                     return True
-            elif isinstance(each, Group) and _asks(each.any_of):
+            elif isinstance(each, Group) and _depends(each.any_of):
                 return True
     return False
