@@ -8,7 +8,6 @@ connection is dropped and never used again. After three failures in a row every 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_dumps, set_json_loads
 
+from controlplane.base.breaker import Breaker
 from controlplane.base.refusal import TryAgain
 
 DEADLINE = 1.5
@@ -32,9 +32,7 @@ class Database:
     def __init__(self, url: str, *, connections: int = CONNECTIONS, deadline: float = DEADLINE) -> None:
         self.url = url
         self.deadline = deadline
-        self.failures = 0
-        self._open_until = 0.0
-        self._probing = False
+        self.breaker = Breaker(rest=REST, failures=FAILURES)
         self._slots = asyncio.Semaphore(connections)
         self._idle: list[Connection] = []
         self._dropped: set[asyncio.Future[Any]] = set()
@@ -44,7 +42,7 @@ class Database:
     @property
     def available(self) -> bool:
         """Whether the last answers were good: False while the breaker is open or trying."""
-        return self.failures < FAILURES
+        return self.breaker.available
 
     async def row(self, sql: str, args: Sequence[Any] = (), *, deadline: float | None = None) -> tuple[Any, ...] | None:
         """The first row of one statement. Raises `TryAgain` when PostgreSQL gives no answer in time."""
@@ -52,7 +50,7 @@ class Database:
         return rows[0] if rows else None
 
     async def rows(self, sql: str, args: Sequence[Any] = (), *, deadline: float | None = None) -> list[tuple[Any, ...]]:
-        if not self._let_through():
+        if not self.breaker.allows():
             raise TryAgain("The database can't be reached. Try again in a moment.", retry_after=int(REST))
         task = asyncio.ensure_future(self._answer(sql, args))
         try:
@@ -60,31 +58,17 @@ class Database:
         except asyncio.CancelledError:
             self._drop(task)
             raise
-        finally:
-            self._probing = False
         if not done:
             self._drop(task)
-            self._failed()
+            self.breaker.failed()
             raise TryAgain("The database is too slow right now. Try again in a moment.", retry_after=int(REST))
         try:
             answer = task.result()
         except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
-            self._failed()
+            self.breaker.failed()
             raise TryAgain("The database can't be reached. Try again in a moment.", retry_after=int(REST)) from error
-        self.failures = 0
+        self.breaker.succeeded()
         return answer
-
-    def _let_through(self) -> bool:
-        if self.failures < FAILURES:
-            return True
-        if time.monotonic() < self._open_until or self._probing:
-            return False
-        self._probing = True
-        return True
-
-    def _failed(self) -> None:
-        self.failures += 1
-        self._open_until = time.monotonic() + REST
 
     def _drop(self, task: asyncio.Future[Any]) -> None:
         """The task ends in its own time, out of everybody's way; its connection is closed, not given back."""

@@ -15,11 +15,11 @@ from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from calls.console import running_by_feature
-from controlplane.accounts.roles import Role, has_role, rights_of
-from controlplane.audit.record import Actor
+from controlplane.accounts.roles import Role, has_role
 from controlplane.base.refusal import Refusal
 from controlplane.console import panels
 from controlplane.console.verbs import KINDS, find
+from rollout.console.forms import actor_of
 from rollout.console.verbs import Verb
 from rollout.models import Feature
 
@@ -54,10 +54,6 @@ def page(role: Role) -> Callable[[View], View]:
 
 def shown(request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
     return render(request, template, {**admin.site.each_context(request), "title": title, **context})
-
-
-def actor_of(request: HttpRequest) -> Actor:
-    return Actor.operator(request.user.get_username(), rights_of(request.user))
 
 
 @page(Role.VIEWER)

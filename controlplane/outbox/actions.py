@@ -20,6 +20,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.utils.module_loading import import_string
 
+from controlplane.base.breaker import Breaker
 from controlplane.outbox.models import Outbox
 from controlplane.outbox.rules.backoff import delay
 
@@ -32,7 +33,7 @@ MOST_AT_ONCE = 2_000
 PATIENCE = 0.3  # seconds that the worker's other work waits for handlers
 NUDGE_PAUSE = 5.0  # seconds without nudging after the broker was away; the sweeper delivers meanwhile
 
-_quiet_until = 0.0
+_broker = Breaker(rest=NUDGE_PAUSE)
 
 _threads: dict[str, threading.Thread] = {}
 
@@ -65,14 +66,15 @@ def enqueue(kind: str, *, key: str, payload: Mapping[str, Any], due_at: datetime
 
 def nudge() -> None:
     """Tells the worker that something may be due. Failing is no harm: the sweeper comes by itself."""
-    global _quiet_until
-    if time.monotonic() < _quiet_until:
+    if not _broker.allows():
         return
     try:
         current_app.send_task(DELIVER, queue="ticks", ignore_result=True, retry=False, expires=2)
     except Exception as error:
-        _quiet_until = time.monotonic() + NUDGE_PAUSE
+        _broker.failed()
         log.warning("outbox.nudge_failed", error=type(error).__name__)
+    else:
+        _broker.succeeded()
 
 
 def deliver_due(now: datetime) -> int:

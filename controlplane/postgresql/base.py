@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Generator
-from threading import Lock
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 import psycopg
 from django.db.backends.postgresql import base
+
+from controlplane.base.breaker import Breaker
 
 T = TypeVar("T")
 PATIENCE = 0.5  # seconds
@@ -24,43 +25,25 @@ REST = 1.0  # seconds between two tries while the server is away
 AWAY = "PostgreSQL gives no answer."
 
 
-class Doubt:
-    """Whether PostgreSQL was away when this process last asked, and whose turn it is to try again."""
-
-    def __init__(self) -> None:
-        self._rest_until: float | None = None  # None while it is there
-        self._trying = Lock()
-
-    def away(self) -> None:
-        self._rest_until = time.monotonic() + REST
-
-    def connect(self, new: Any) -> psycopg.Connection[Any]:
-        """A new connection. Raises OperationalError at once while the server is away and it is another's turn."""
-        if self._rest_until is None:
-            return self._try(new)
-        if time.monotonic() < self._rest_until or not self._trying.acquire(blocking=False):
-            raise psycopg.OperationalError(AWAY)
-        try:
-            return self._try(new)
-        finally:
-            self._trying.release()
-
-    def _try(self, new: Any) -> psycopg.Connection[Any]:
-        try:
-            connection: psycopg.Connection[Any] = new()
-        except psycopg.OperationalError:
-            self.away()
-            raise
-        self._rest_until = None
-        return connection
+server_breaker = Breaker(rest=REST)
 
 
-doubt = Doubt()
+def connect(new: Callable[[], psycopg.Connection[Any]]) -> psycopg.Connection[Any]:
+    """A new connection. Raises OperationalError at once while the server is away and it is another's turn to try."""
+    if not server_breaker.allows():
+        raise psycopg.OperationalError(AWAY)
+    try:
+        connection = new()
+    except psycopg.OperationalError:
+        server_breaker.failed()
+        raise
+    server_breaker.succeeded()
+    return connection
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> psycopg.Connection[Any]:
-        connection = doubt.connect(lambda: super(DatabaseWrapper, self).get_new_connection(conn_params))
+        connection = connect(lambda: super(DatabaseWrapper, self).get_new_connection(conn_params))
         watch(connection)
         return connection
 
@@ -88,7 +71,7 @@ def _watching(
             if not ready and time.monotonic() - asked > PATIENCE:
                 if not answers(*server):
                     connection.pgconn.finish()  # nobody waits for it again, not even to roll back
-                    doubt.away()
+                    server_breaker.failed()
                     raise psycopg.OperationalError(AWAY)
                 asked = time.monotonic()
             wanted = gen.send(ready)

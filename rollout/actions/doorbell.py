@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import redis
 import structlog
 from django.conf import settings
 from django.db import transaction
+
+from controlplane.base.breaker import Breaker
 
 log = structlog.get_logger(__name__)
 
@@ -17,7 +17,7 @@ PATIENCE = 0.1  # seconds that a commit may wait for Redis
 PAUSE = 5.0  # seconds without ringing after Redis was away
 
 _pool: redis.ConnectionPool | None = None
-_quiet_until = 0.0
+_redis = Breaker(rest=PAUSE)
 
 
 def ring_on_commit(channel: str, message: str) -> None:
@@ -27,8 +27,8 @@ def ring_on_commit(channel: str, message: str) -> None:
 
 def ring(channel: str, message: str) -> bool:
     """Whether Redis took the message. Never raises and never waits longer than 0.1 s for each step."""
-    global _pool, _quiet_until
-    if time.monotonic() < _quiet_until:
+    global _pool
+    if not _redis.allows():
         return False
     if _pool is None:
         _pool = redis.ConnectionPool.from_url(
@@ -37,7 +37,8 @@ def ring(channel: str, message: str) -> bool:
     try:
         redis.Redis(connection_pool=_pool).publish(channel, message)
     except redis.RedisError as error:
-        _quiet_until = time.monotonic() + PAUSE
+        _redis.failed()
         log.warning("doorbell.failed", channel=channel, error=type(error).__name__)
         return False
+    _redis.succeeded()
     return True

@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
+from controlplane.base.breaker import Breaker
 from controlplane.outbox import actions
 from controlplane.outbox.actions import BATCH, Effect, deliver_due, enqueue, nudge
 from controlplane.outbox.models import Outbox
@@ -140,7 +141,7 @@ def test_row__written_by_sql__is_delivered_too() -> None:
 
 
 def test_nudge__without_a_broker__fails_silently_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "_quiet_until", 0.0)
+    monkeypatch.setattr(actions, "_broker", Breaker(rest=5))
     with mock.patch.object(actions.current_app, "send_task", side_effect=ConnectionError) as send:
         nudge()
         nudge()
