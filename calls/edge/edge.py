@@ -170,7 +170,7 @@ class Edge:
         await self.forward.open()
         for _ in range(FIRST_EPOCH_TRIES):
             try:
-                self.sockets.epoch = self.placing.epoch = await self.store.epoch()
+                self.store.known_epoch = await self.store.epoch()
                 await self.store.warm()
                 self.clock.set(await self.store.time())
                 break

@@ -64,7 +64,6 @@ class Placing:
         self.arbiter = arbiter
         self.limits = limits
         self.gate = gate
-        self.epoch = ""
 
     # prepare
 
@@ -123,7 +122,7 @@ class Placing:
             caller_grant=caller_grant,
             window=reach.shown.window,
             made_at=now,
-            epoch=self.epoch,
+            epoch=self.arbiter.store.known_epoch,
         )
         return {
             "call": call,

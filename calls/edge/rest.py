@@ -90,13 +90,18 @@ class Rest:
     async def _inbox(self, request: web.Request) -> web.Response:
         token = await self._token(request)
         after, wait = _number(request, "after", 2**53), _number(request, "wait", LONGEST_WAIT)
-        if request.query.get("epoch", self.sockets.epoch) != self.sockets.epoch:
+        epoch = self.inboxes.store.known_epoch
+        if request.query.get("epoch", epoch) != epoch:
             after = 0
         wait = min(wait, max(0.0, left(token, time.time(), self.sockets.grace())))
         entries = await self.inboxes.wait(token.device, int(after), wait)
         now = self.inboxes.clock()
         events = b",".join(event_frame(entry, entry.seq, now) for entry in entries)
-        body = b'{"epoch":%s,"server_time":%d,"events":[%s]}' % (orjson.dumps(self.sockets.epoch), now, events)
+        body = b'{"epoch":%s,"server_time":%d,"events":[%s]}' % (
+            orjson.dumps(self.inboxes.store.known_epoch),
+            now,
+            events,
+        )
         return web.Response(body=body, content_type="application/json")
 
     async def _ack(self, request: web.Request) -> web.Response:

@@ -65,7 +65,6 @@ class Sockets:
         self.answers = answers
         self.metrics = metrics
         self.rates = rates
-        self.epoch = ""
         self.stopping = False
         self._people: dict[str, set[Session]] = {}
 
@@ -138,7 +137,7 @@ class Sockets:
         mine = self._people.setdefault(session.subscriber, set())
         if len(mine - {older}) >= limits.SOCKETS_PER_PERSON:
             raise Closed(TooMany("Four devices of this person are connected already.", retry_after=60), TOO_MANY)
-        epoch = self.epoch
+        epoch = self.store.known_epoch
         last = hello.get("last_seq", 0) if hello.get("epoch", "") in ("", epoch) else 0
         self.inboxes.sessions[device] = session
         mine.add(session)

@@ -128,6 +128,7 @@ class Store:
         self.url = url
         self.edge = edge
         self.box = box
+        self.known_epoch = ""  # as this edge saw it last
         self.away_since: float | None = None
         self._rest_until = 0.0
         self._silences = 0
@@ -231,7 +232,7 @@ class Store:
         await self.run(self.redis.set(f"rc:where:{device}", f"{self.edge}|poll", ex=60, nx=True))
 
     async def trim(self, device: str, seq: int) -> None:
-        await self.script("trim", [f"rc:inbox:{device}"], [seq])
+        await self.script("trim", [f"rc:inbox:{device}"], [seq, self.known_epoch])
 
     async def drop_inbox(self, device: str) -> None:
         """What waited for a device that was revoked is gone."""

@@ -103,9 +103,9 @@ class Watch:
         while True:
             try:
                 epoch = await self.store.epoch()
-                if self.sockets.epoch and epoch != self.sockets.epoch:
+                if self.store.known_epoch and epoch != self.store.known_epoch:
                     await self._wiped(epoch)
-                self.sockets.epoch = self.placing.epoch = epoch
+                self.store.known_epoch = epoch
                 await self._make_up()
             except StoreAway:
                 pass
@@ -124,10 +124,11 @@ class Watch:
             await self.store.settle_down({session.device: session.name for session in some})
         for stored in list(self.arbiter.known.values()):
             call = stored.call
-            if call.state in UNANSWERED:
-                self._end_locally(call, Reason.LOST, "store_lost")
-                if call.pending:
-                    self.arbiter.spawn(self.arbiter.release(call.feature, call.id, "store_lost"))
+            if call.state not in UNANSWERED or await self.store.load(call.id) is not None:
+                continue  # one that is there was placed after the loss
+            self._end_locally(call, Reason.LOST, "store_lost")
+            if call.pending:
+                self.arbiter.spawn(self.arbiter.release(call.feature, call.id, "store_lost"))
         await self.inboxes.catch_up_all()
 
     async def _make_up(self) -> None:
@@ -136,7 +137,7 @@ class Watch:
             if session.owed and session.ready:
                 await self.inboxes.catch_up(session)
                 count, session.owed = session.owed, 0
-                if session.epoch == self.sockets.epoch:
+                if session.epoch == self.store.known_epoch:
                     session.numbering.until = await self.store.skip(session.device, count) - count
 
     async def places(self) -> None:

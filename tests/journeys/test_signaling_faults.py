@@ -65,6 +65,39 @@ async def test_redis_emptied__while_it_rings__ends_the_call_and_the_next_one_wor
         assert states == {call: "released", second: "completed"}
 
 
+@pytest.mark.parametrize("used", [False, True], ids=["empty inboxes", "used inboxes"])
+async def test_redis_emptied__call_placed_before_the_edge_notices__rings_once_and_is_answered(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, used: bool
+) -> None:
+    await rows(lambda: cast.grant(stage.launch.feature, stage.launch.bob))
+    async with running_edge(stage) as edge, phones(stage, edge, "alice", "bob") as (alice, bob):
+        if used:
+            earlier = await alice.place(stage.number("bob"))
+            await bob.event("ring")
+            await alice.ask("cancel", call=earlier)
+            await bob.event("ended")
+        monkeypatch.setattr("calls.edge.watch.EPOCH_SECONDS", 2.0)
+        await asyncio.sleep(0.6)  # the look that began before has ended
+        epoch, numbers = edge.store.known_epoch, [event["seq"] for event in bob.seen]
+        with store(stage) as client:
+            client.flushdb()
+
+        call = await alice.place(stage.number("bob"))
+        assert edge.store.known_epoch == epoch
+        await until(lambda: edge.store.known_epoch != epoch)
+        await until(lambda: any(event["call"] == call for event in bob.seen if event["t"] == "ring"))
+        await bob.ask("ringing", call=call)
+        answered = await bob.ask("accept", call=call, blob=BLOB)
+        accepted = await alice.event("accepted")
+        await asyncio.sleep(0.5)
+
+    assert (answered, accepted["call"]) == ({"state": "accepted"}, call)
+    heard = [[event["t"] for event in each.seen if event.get("call") == call] for each in (alice, bob)]
+    assert heard == [["ringing", "accepted"], ["ring"]]
+    shown = [event["seq"] for event in bob.seen]
+    assert shown == sorted(set(shown)), numbers
+
+
 async def test_redis_emptied__in_a_running_call__comes_back_by_its_ticket_and_can_be_stopped(stage: Stage) -> None:
     from django.utils import timezone
 
@@ -80,9 +113,9 @@ async def test_redis_emptied__in_a_running_call__comes_back_by_its_ticket_and_ca
         await alice.ask("connected", call=call)
         await bob.ask("connected", call=call)
         with store(stage) as client:
-            epoch = edge.sockets.epoch
+            epoch = edge.store.known_epoch
             client.flushdb()
-        await until(lambda: edge.sockets.epoch != epoch)
+        await until(lambda: edge.store.known_epoch != epoch)
 
         without = await alice.refused("alive", call=call)
         restored = await alice.ask("alive", call=call, ticket=ready["ticket"])
@@ -123,11 +156,11 @@ async def test_redis_emptied__ticket_of_a_call_that_doesn_t_run__makes_no_ghost(
                 await each.ask("connected", call=ready["call"])
             await alice.ask("end", call=ready["call"], reason="hangup")
             await asyncio.sleep(0.3)  # the journal writes
-        epoch = edge.sockets.epoch
+        epoch = edge.store.known_epoch
         with store(stage) as client:
             client.flushdb()
         edge.arbiter.known.clear()
-        await until(lambda: edge.sockets.epoch != epoch)
+        await until(lambda: edge.store.known_epoch != epoch)
 
         refused = await alice.refused("alive", call=ready["call"], ticket=ready["ticket"])
 
