@@ -16,9 +16,10 @@ from controlplane.accounts.models import Subscriber
 from controlplane.accounts.roles import Role
 from controlplane.api import keys
 from controlplane.base.refusal import Refusal
-from controlplane.console.views import actor_of, page, shown
+from controlplane.console.views import page, shown
 from controlplane.rest.subscribers import find_subscriber, find_subscribers
 from rollout.actions import grants
+from rollout.console.forms import actor_of
 from rollout.models import Feature, Grant
 from rollout.questions.explain import explain as explained
 from rollout.questions.overview import Branch, invite_roots, invite_tree, live_grant
