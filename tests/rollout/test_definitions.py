@@ -39,7 +39,7 @@ clauses = st.one_of(
         {
             "trait": st.sampled_from(["country", "plan", "ünïcode"]),
             "operator": st.sampled_from(["IN", "NOT_IN", "STR_CONTAINS"]),
-            "values": st.lists(st.one_of(words, whole, st.booleans(), st.floats(-1e6, 1e6)), max_size=4),
+            "values": st.lists(st.one_of(words, whole, st.booleans(), st.floats(-1e6, 1e6)), min_size=1, max_size=4),
         },
         optional={"inverted": st.booleans(), "case_insensitive": st.booleans()},
     ),
