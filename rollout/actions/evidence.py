@@ -14,7 +14,7 @@ from django.db.models import CharField, Count, Exists, OuterRef, Q, Value
 from django.db.models.functions import Cast, Concat
 
 from controlplane.outbox.models import KEPT, Outbox
-from rollout.models import Area, CallEvidence, Grant, Measurement, Refusal, Reservation, Window
+from rollout.models import Area, CallEvidence, Grant, Measurement, Refusal, Reservation, ReservationState, Window
 from rollout.rules.capacity.controller import AreaConfig, EdgeReport, combine
 from rollout.rules.spread.window import Counted
 
@@ -90,7 +90,8 @@ def count_window(window: Window, *, now: datetime) -> Counted:
     areas = list(window.areas.all()) or list(Area.objects.all())
     by_state: dict[str, int] = {}
     for state, n in Reservation.objects.filter(window=window).values_list("state").annotate(n=Count("id")):
-        state = "cancelled" if state == "pending" else state  # its accept is about to find the window closed
+        if state == ReservationState.PENDING:  # its accept is about to find the window closed
+            state = ReservationState.CANCELLED
         by_state[state] = by_state.get(state, 0) + n
     evidence = CallEvidence.objects.filter(
         feature=window.feature.key,

@@ -24,7 +24,7 @@ from rollout.actions.evidence import config_of
 from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish
 from rollout.errors import FeatureUnknown, GrantsIgnored, WaveNotMovable
-from rollout.models import Area, Audience, Feature, Grant, Switch, Wave, WaveState
+from rollout.models import Area, AreaState, Audience, Feature, Grant, Switch, Wave, WaveState
 from rollout.rules.capacity.controller import portion
 from rollout.rules.definition.audience import compile_any_of, compile_audiences, parse_any_of
 from rollout.rules.definition.bucket import MILLION
@@ -246,7 +246,9 @@ def _member(person: Subscriber) -> Member:
 
 
 def _any_allowance(now: datetime) -> bool:
-    return Area.objects.filter(state="ramp", allowance__remaining__gt=0, allowance__valid_until__gt=now).exists()
+    return Area.objects.filter(
+        state=AreaState.RAMP, allowance__remaining__gt=0, allowance__valid_until__gt=now
+    ).exists()
 
 
 def _reasons(waiting: Counter[str]) -> list[Waiting]:
@@ -255,7 +257,7 @@ def _reasons(waiting: Counter[str]) -> list[Waiting]:
     for key, people in sorted(waiting.items()):
         area = areas.get(key)
         reason = area.reason if area else ""
-        if area and area.state == "ramp":
+        if area and area.state == AreaState.RAMP:
             reason = allowance_spent(area.name, portion(config_of(area)), area.tick_seconds)
         found.append(Waiting(key, people, reason))
     return found

@@ -14,7 +14,7 @@ from typing import Any
 from rollout.rules.definition import reading
 from rollout.rules.definition.audience import parse_any_of
 from rollout.rules.definition.bounds import patterns_bounded
-from rollout.rules.definition.feature import FeatureKind, Switch, audiences_known, parse_feature
+from rollout.rules.definition.feature import Access, FeatureKind, Switch, audiences_known, parse_feature
 from rollout.rules.definition.reading import Invalid, under
 from rollout.rules.ruleset.document import MOST_AUDIENCES, MOST_FEATURES
 
@@ -23,15 +23,15 @@ Definitions = dict[str, Any]
 
 # What a feature is defined by, with what it is when nobody says otherwise; `kind` first, since values depend on it.
 USUAL: Mapping[str, Any] = {
-    "kind": "boolean",
+    "kind": FeatureKind.BOOLEAN.value,
     "name": "",
     "description": "",
     "owner": "",
     "tags": [],
     "salt": "",
-    "switch": "off",
+    "switch": Switch.OFF.value,
     "killed_from": "",
-    "access": "granted",
+    "access": Access.GRANTED.value,
     "requirements": {},
     "prerequisites": [],
     "rules": [],

@@ -15,6 +15,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from rollout.rules.decision.grant import GrantState
+from rollout.rules.definition.area import AreaState
+from rollout.rules.definition.feature import Switch
 from rollout.rules.limits import INVITES_PER_MINUTE
 from rollout.rules.spread.window import WindowState
 from rollout.rules.spread.window import is_open as window_is_open
@@ -188,11 +191,11 @@ def decide_for_inviter(facts: InviteFacts, now: datetime) -> InviteVerdict:
     inviter = facts.inviter
     if inviter is None:
         return InviteVerdict(Outcome.INVITER_FROZEN, "no_grant")
-    if inviter.state == "frozen":
+    if inviter.state == GrantState.FROZEN:
         return InviteVerdict(Outcome.INVITER_FROZEN)
     if facts.recent >= INVITES_PER_MINUTE:
         return InviteVerdict(Outcome.RATE_LIMITED, retry_at=now + timedelta(minutes=1))
-    if facts.switch != "on":
+    if facts.switch != Switch.ON:
         return InviteVerdict(Outcome.WINDOW_CLOSED, f"feature_{facts.switch}")
     window = facts.window
     if window is None:
@@ -216,9 +219,9 @@ def _capacity(area: Area | None, now: datetime) -> InviteVerdict:
     """Unknown is never good: no area, an area nobody measures, and allowance that ran out all throttle."""
     if area is None:
         return InviteVerdict(Outcome.THROTTLED, "no_area")
-    if area.state == "hold":
+    if area.state == AreaState.HOLD:
         return InviteVerdict(Outcome.THROTTLED, "hold", area.retry_at)
-    if area.state != "ramp" or area.valid_until <= now:
+    if area.state != AreaState.RAMP or area.valid_until <= now:
         return InviteVerdict(Outcome.THROTTLED, "capacity_unknown", area.retry_at)
     if area.remaining <= 0:
         return InviteVerdict(Outcome.THROTTLED, "allowance_spent", area.retry_at)
