@@ -22,7 +22,7 @@ from controlplane.accounts.actions.keys import live_key
 from controlplane.accounts.actions.operators import create_operator, ensure_roles
 from controlplane.accounts.actions.subscribers import NewPerson, import_people
 from controlplane.accounts.models import Subscriber
-from controlplane.api import keys
+from controlplane.actions import keys
 from controlplane.audit.record import Actor
 from controlplane.base.env import Env
 from controlplane.base.files import write_whole

@@ -4,18 +4,50 @@ from __future__ import annotations
 
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlplane.api.house_bodies import ExplainAnswer
 from controlplane.base.refusal import BadInput
+from controlplane.rest.bodies import Body
 from controlplane.rest.subscribers import find_subscriber
 from rollout.errors import FeatureUnknown
 from rollout.models import Feature
 from rollout.questions.explain import explain
 
 NAMED = "A subscriber's id or number"
+
+
+class Explained(Body):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    accepts_invites = serializers.BooleanField()
+
+
+class ExplainAnswer(Body):
+    """The decision, its cause in words, each step, and what stands around it."""
+
+    subscriber = Explained()
+    feature = serializers.CharField()
+    at = serializers.DateTimeField()
+    ruleset = serializers.IntegerField(help_text="Version of the ruleset that decided")
+    enabled = serializers.BooleanField()
+    value = serializers.JSONField()
+    variant = serializers.CharField()
+    reason = serializers.CharField(help_text="OpenFeature's reason")
+    cause = serializers.CharField()
+    words = serializers.CharField()
+    detail = serializers.DictField()
+    trace = serializers.ListField(child=serializers.DictField())
+    traits = serializers.DictField()
+    bucket = serializers.IntegerField(allow_null=True, help_text="0 to 999,999")
+    grant = serializers.DictField(allow_null=True)
+    waves = serializers.ListField(child=serializers.DictField())
+    windows = serializers.ListField(child=serializers.DictField())
+    refusals = serializers.ListField(
+        child=serializers.DictField(), help_text="The last refused invites, with the exact cause"
+    )
 
 
 class ExplainView(APIView):

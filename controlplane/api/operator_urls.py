@@ -5,12 +5,12 @@ from __future__ import annotations
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from controlplane.api import explain, house
+from controlplane.api import audit, calls, deployment, explain, keys, outbox, overview, subscribers
 from rollout.api import areas, audiences, definitions, features, previews, rulesets, windows
 
 urlpatterns = [
-    path("deployment", house.DeploymentView.as_view()),
-    path("overview", house.OverviewView.as_view()),
+    path("deployment", deployment.DeploymentView.as_view()),
+    path("overview", overview.OverviewView.as_view()),
     path("explain", explain.ExplainView.as_view()),
     path("features", features.FeaturesView.as_view()),
     path("features/<str:key>", features.FeatureView.as_view()),
@@ -49,16 +49,16 @@ urlpatterns = [
     path("grants/<int:id>/revoke", areas.RevokeGrantView.as_view()),
     path("grants/<int:id>/freeze", areas.FreezeGrantView.as_view()),
     path("grants/<int:id>/thaw", areas.ThawGrantView.as_view()),
-    path("subscribers", house.SubscribersView.as_view()),
-    path("subscribers/<str:named>", house.SubscriberView.as_view()),
-    path("subscribers/<str:named>/recycle", house.RecycleView.as_view()),
-    path("subscribers/<str:named>/devices/<uuid:device>/revoke", house.RevokeDeviceView.as_view()),
-    path("calls/<uuid:id>", house.CallView.as_view()),
-    path("keys", house.KeysView.as_view()),
-    path("keys/<int:id>/revoke", house.RevokeKeyView.as_view()),
-    path("audit", house.AuditView.as_view()),
-    path("audit/verify", house.VerifyAuditView.as_view()),
-    path("outbox", house.OutboxView.as_view()),
+    path("subscribers", subscribers.SubscribersView.as_view()),
+    path("subscribers/<str:named>", subscribers.SubscriberView.as_view()),
+    path("subscribers/<str:named>/recycle", subscribers.RecycleView.as_view()),
+    path("subscribers/<str:named>/devices/<uuid:device>/revoke", subscribers.RevokeDeviceView.as_view()),
+    path("calls/<uuid:id>", calls.CallView.as_view()),
+    path("keys", keys.KeysView.as_view()),
+    path("keys/<int:id>/revoke", keys.RevokeKeyView.as_view()),
+    path("audit", audit.AuditView.as_view()),
+    path("audit/verify", audit.VerifyAuditView.as_view()),
+    path("outbox", outbox.OutboxView.as_view()),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
 ]

@@ -1,4 +1,4 @@
-"""The ledgers of the house in the console: audit and outbox. Read-only for everybody."""
+"""The ledgers of the whole in the console: audit and outbox. Read-only for everybody."""
 
 from __future__ import annotations
 

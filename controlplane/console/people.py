@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from controlplane.accounts.models import Subscriber
 from controlplane.accounts.roles import Role
-from controlplane.api import keys
+from controlplane.actions import keys
 from controlplane.base.refusal import Refusal
 from controlplane.console.views import page, shown
 from controlplane.rest.subscribers import find_subscriber, find_subscribers

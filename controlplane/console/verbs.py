@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Model
 
 from controlplane.accounts.models import ApiKey
-from controlplane.api import keys
+from controlplane.actions import keys
 from controlplane.audit.record import Actor
 from rollout.console.verbs import (
     FEATURE_VERBS,

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from controlplane.accounts.models import ApiKey
-from controlplane.api import keys
+from controlplane.actions import keys
 from controlplane.audit.record import Actor
 from controlplane.base.refusal import Refusal
 
