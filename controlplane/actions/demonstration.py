@@ -147,7 +147,7 @@ def _key(before: dict[str, Any], made: list[str], now: datetime) -> str:
     known = str(before.get("api_key") or "")
     if known and live_key(known, now=now) is not None:
         return known
-    key, _ = keys.issue(KEY_NAME, scopes=["evaluate", "read", "operate"], actor=SEED, now=now)
+    key, _ = keys.issue(KEY_NAME, scopes=["evaluate", "read", "operate", "audit"], actor=SEED, now=now)
     made.append("an API key for the demonstration")
     return key
 
