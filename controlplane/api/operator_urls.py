@@ -6,7 +6,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from controlplane.api import audit, calls, deployment, explain, keys, outbox, overview, subscribers
-from rollout.api import areas, audiences, definitions, features, previews, rulesets, windows
+from rollout.api import areas, audiences, definitions, features, grants, invite_tree, previews, rulesets, waves, windows
 
 urlpatterns = [
     path("deployment", deployment.DeploymentView.as_view()),
@@ -20,7 +20,7 @@ urlpatterns = [
     path("features/<str:key>/unkill", features.UnkillView.as_view()),
     path("features/<str:key>/launch", features.LaunchView.as_view()),
     path("features/<str:key>/access", features.AccessView.as_view()),
-    path("features/<str:key>/invite-tree", features.InviteTreeView.as_view()),
+    path("features/<str:key>/invite-tree", invite_tree.InviteTreeView.as_view()),
     path("features/<str:key>/preview", previews.FeaturePreviewView.as_view()),
     path("audiences", audiences.AudiencesView.as_view()),
     path("audiences/<str:key>", audiences.AudienceView.as_view()),
@@ -36,19 +36,19 @@ urlpatterns = [
     path("windows/<int:id>", windows.WindowView.as_view()),
     path("windows/<int:id>/open", windows.OpenWindowView.as_view()),
     path("windows/<int:id>/close", windows.CloseWindowView.as_view()),
-    path("waves", windows.WavesView.as_view()),
-    path("waves/<int:id>", windows.WaveView.as_view()),
-    path("waves/<int:id>/open", windows.OpenWaveView.as_view()),
-    path("waves/<int:id>/hold", windows.HoldWaveView.as_view()),
-    path("waves/<int:id>/resume", windows.ResumeWaveView.as_view()),
+    path("waves", waves.WavesView.as_view()),
+    path("waves/<int:id>", waves.WaveView.as_view()),
+    path("waves/<int:id>/open", waves.OpenWaveView.as_view()),
+    path("waves/<int:id>/hold", waves.HoldWaveView.as_view()),
+    path("waves/<int:id>/resume", waves.ResumeWaveView.as_view()),
     path("areas", areas.AreasView.as_view()),
     path("areas/<str:key>", areas.AreaView.as_view()),
     path("areas/<str:key>/decisions", areas.DecisionsView.as_view()),
     path("areas/<str:key>/measurements", areas.MeasurementsView.as_view()),
-    path("grants", areas.GrantsView.as_view()),
-    path("grants/<int:id>/revoke", areas.RevokeGrantView.as_view()),
-    path("grants/<int:id>/freeze", areas.FreezeGrantView.as_view()),
-    path("grants/<int:id>/thaw", areas.ThawGrantView.as_view()),
+    path("grants", grants.GrantsView.as_view()),
+    path("grants/<int:id>/revoke", grants.RevokeGrantView.as_view()),
+    path("grants/<int:id>/freeze", grants.FreezeGrantView.as_view()),
+    path("grants/<int:id>/thaw", grants.ThawGrantView.as_view()),
     path("subscribers", subscribers.SubscribersView.as_view()),
     path("subscribers/<str:named>", subscribers.SubscriberView.as_view()),
     path("subscribers/<str:named>/recycle", subscribers.RecycleView.as_view()),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -13,6 +14,7 @@ from rest_framework.response import Response
 
 from controlplane.base.refusal import BadInput
 from controlplane.base.wording import hidden_in
+from controlplane.rest.authentication import actor_of
 
 M = TypeVar("M", bound=Model)
 MOST = 1000
@@ -44,6 +46,11 @@ def read(kind: type[serializers.Serializer[Any]], request: Request, *, partial: 
     body = kind(data=request.data, partial=partial)
     body.is_valid(raise_exception=True)
     return dict(body.validated_data)
+
+
+def reasoned(request: Request) -> dict[str, Any]:
+    """What a verb that takes only a reason hands to its action: why, who, and when."""
+    return {"reason": read(ReasonBody, request)["reason"], "actor": actor_of(request), "now": timezone.now()}
 
 
 def list_of(kind: type[serializers.Serializer[Any]]) -> Any:

@@ -14,11 +14,11 @@ from controlplane.audit.record import Actor, record
 from controlplane.base.refusal import BadInput, NotFound
 from controlplane.base.wording import shown
 from controlplane.outbox.actions import nudge
-from rollout.actions.evidence import count_window
 from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish
 from rollout.errors import FeatureUnknown, GrantsIgnored, WindowNotOpenable
 from rollout.models import ActivateOn, Area, Feature, Window
+from rollout.questions.windows import count_window
 from rollout.rules.definition.feature import Access
 from rollout.rules.limits import WINDOW_NUMBER_MOST
 from rollout.rules.spread import window as rule

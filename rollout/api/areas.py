@@ -1,34 +1,70 @@
-"""Areas and grants over REST."""
+"""Areas over REST, with what was measured and decided there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlplane.base.refusal import BadInput, NotFound
+from controlplane.base.refusal import NotFound
 from controlplane.rest.authentication import actor_of
 from controlplane.rest.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
 from controlplane.rest.etags import tag_asked, tagged
-from controlplane.rest.subscribers import find_subscriber, find_subscribers
-from rollout.actions import areas, grants
-from rollout.api.bodies import (
-    AreaAnswer,
-    AreaBody,
-    AreaPatch,
-    DecisionAnswer,
-    GivenAnswer,
-    GrantAnswer,
-    GrantBody,
-    MeasurementAnswer,
-)
-from rollout.models import Area, CapacityDecision, Grant, Measurement, Source
+from rollout.actions import areas
+from rollout.models import Area, CapacityDecision, Measurement
 from rollout.questions.overview import area_row, area_rows
+from rollout.rules.definition.area import KEY_PATTERN as AREA_PATTERN
+from rollout.rules.definition.bucket import MILLION
+
+
+class AreaPatch(ReasonBody):
+    name = serializers.CharField(required=False, max_length=100)
+    countries = serializers.ListField(
+        required=False, child=serializers.RegexField(r"\A[A-Z]{2}\Z"), max_length=300, help_text="ISO 3166"
+    )
+    carriers = serializers.ListField(
+        required=False, child=serializers.RegexField(r"\A\d{3}-\d{2,3}\Z"), max_length=2000, help_text="MCC-MNC"
+    )
+    capacity_calls = serializers.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
+    hold_above_ppm = serializers.IntegerField(required=False, min_value=0, max_value=MILLION)
+    resume_below_ppm = serializers.IntegerField(required=False, min_value=0, max_value=MILLION)
+    activations_per_minute = serializers.IntegerField(required=False, min_value=0, max_value=2**31 - 1)
+    tick_seconds = serializers.FloatField(required=False, min_value=0.5, max_value=3600)
+    stale_seconds = serializers.FloatField(required=False, min_value=0.5, max_value=86_400)
+
+
+class AreaBody(AreaPatch):
+    key = serializers.RegexField(AREA_PATTERN)
+    capacity_calls = serializers.IntegerField(min_value=1, max_value=2**31 - 1)
+
+
+class AreaAnswer(serializers.ModelSerializer[Area]):
+    calls = serializers.IntegerField(source="row.calls", allow_null=True, help_text="Null when the load is not known")
+    load_ppm = serializers.IntegerField(source="row.load_ppm", allow_null=True)
+    measured_at = serializers.DateTimeField(source="row.measured_at", allow_null=True)
+    allowance = serializers.IntegerField(source="row.allowance", help_text="People who may still come in")
+    allowance_until = serializers.DateTimeField(source="row.allowance_until", allow_null=True)
+
+    class Meta:
+        model = Area
+        fields = ("key", "name", "countries", "carriers", "capacity_calls", "hold_above_ppm", "resume_below_ppm",
+                  "activations_per_minute", "tick_seconds", "stale_seconds", "state", "reason", "calls", "load_ppm",
+                  "measured_at", "allowance", "allowance_until")  # fmt: skip
+
+
+class DecisionAnswer(serializers.ModelSerializer[CapacityDecision]):
+    class Meta:
+        model = CapacityDecision
+        fields = ("id", "at", "state", "previous_state", "reason", "would_change", "minted", "inputs")
+
+
+class MeasurementAnswer(serializers.ModelSerializer[Measurement]):
+    class Meta:
+        model = Measurement
+        fields = ("id", "sampled_at", "concurrent_calls", "attempts", "edges")
 
 
 def _area(key: str) -> Area:
@@ -94,72 +130,3 @@ class MeasurementsView(APIView):
     def get(self, request: Request, key: str) -> Response:
         """What the edges reported, the newest first."""
         return listed(MeasurementAnswer, *newest_page(request, Measurement.objects.filter(area=_area(key))))
-
-
-class GrantsView(APIView):
-    @extend_schema(
-        parameters=[
-            OpenApiParameter("feature", str, description="Only those of the feature with this key"),
-            OpenApiParameter("subscriber", str, description="Only those of this subscriber: an id or a number"),
-            OpenApiParameter("source", str, enum=list(Source), description="Only those that came about like this"),
-            *PAGING,
-        ],
-        responses=list_of(GrantAnswer),
-        operation_id="list_grants",
-    )
-    def get(self, request: Request) -> Response:
-        """Grants, the newest first."""
-        rows: Any = Grant.objects.select_related("feature")
-        if key := request.query_params.get("feature"):
-            rows = rows.filter(feature__key=key)
-        if named := request.query_params.get("subscriber"):
-            rows = rows.filter(subscriber=find_subscriber(named))
-        if source := request.query_params.get("source"):
-            if source not in list(Source):
-                raise BadInput(f"A source is one of {', '.join(Source)}.", path="source")
-            rows = rows.filter(source=source)
-        return listed(GrantAnswer, *newest_page(request, rows))
-
-    @extend_schema(request=GrantBody, responses={201: GivenAnswer}, operation_id="grant_people")
-    def post(self, request: Request) -> Response:
-        """Everybody named holds a grant afterwards, and their phones are told. All of them, or nobody."""
-        body = read(GrantBody, request)
-        people = find_subscribers(body["subscribers"])
-        given = grants.grant_people(
-            body["feature"],
-            subscribers=[person.pk for person in people],
-            reason=body["reason"],
-            actor=actor_of(request),
-            now=timezone.now(),
-        )
-        answer = {"grants": given.grants, "already": given.already, "remark": given.ignored}
-        return Response(GivenAnswer(answer).data, status=201)
-
-
-class GrantVerbView(APIView):
-    """What the verbs of a grant share: each subclass names its action."""
-
-    def act(self, action: Callable[..., Grant], request: Request, id: int) -> Response:
-        reason = read(ReasonBody, request)["reason"]
-        return Response(GrantAnswer(action(id, reason=reason, actor=actor_of(request), now=timezone.now())).data)
-
-
-class RevokeGrantView(GrantVerbView):
-    @extend_schema(request=ReasonBody, responses=GrantAnswer, operation_id="revoke_grant")
-    def post(self, request: Request, id: int) -> Response:
-        """Takes the feature from one person; those whom they brought in keep it."""
-        return self.act(grants.revoke_grant, request, id)
-
-
-class FreezeGrantView(GrantVerbView):
-    @extend_schema(request=ReasonBody, responses=GrantAnswer, operation_id="freeze_grant")
-    def post(self, request: Request, id: int) -> Response:
-        """The person keeps the feature, and can bring in nobody until the grant is thawed."""
-        return self.act(grants.freeze_grant, request, id)
-
-
-class ThawGrantView(GrantVerbView):
-    @extend_schema(request=ReasonBody, responses=GrantAnswer, operation_id="thaw_grant")
-    def post(self, request: Request, id: int) -> Response:
-        """A person whose grant was frozen can bring in others again."""
-        return self.act(grants.thaw_grant, request, id)

@@ -1,4 +1,4 @@
-"""Features over REST: the list, one feature, its verbs, and its invite tree."""
+"""Features over REST: the list, one feature, its verbs."""
 
 from __future__ import annotations
 
@@ -8,20 +8,70 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlplane.base.refusal import BadInput, NotFound
 from controlplane.rest.authentication import actor_of
 from controlplane.rest.bodies import PAGING_BY_KEY, ReasonBody, keyed_page, list_of, listed, read
 from controlplane.rest.etags import revision_asked, tagged
-from controlplane.rest.subscribers import find_subscriber
 from rollout.actions import features
-from rollout.api.bodies import AccessBody, BranchAnswer, FeatureAnswer, FeatureBody, FeaturePatch, KillBody
 from rollout.errors import FeatureUnknown
-from rollout.models import Feature
-from rollout.questions.overview import Branch, invite_tree, live_grant
+from rollout.models import Feature, FeatureKind, Grant, labels
+from rollout.rules.definition.reading import KEY_PATTERN, KEY_WORDS
+
+OF_FEATURE = OpenApiParameter("feature", str, description="Only those of the feature with this key")
+
+
+class FeatureFields(ReasonBody):
+    """What PATCH may change, and POST may set."""
+
+    name = serializers.CharField(max_length=100)
+    description = serializers.CharField(required=False, max_length=10_000, allow_blank=True)
+    owner = serializers.CharField(required=False, max_length=100, allow_blank=True)
+    tags = serializers.ListField(required=False, child=serializers.CharField(max_length=32), max_length=32)
+    access = serializers.ChoiceField(required=False, choices=labels.ACCESS)
+    requirements = serializers.DictField(required=False)
+    prerequisites = serializers.ListField(required=False, child=serializers.CharField(max_length=64), max_length=32)
+    rules = serializers.ListField(required=False, child=serializers.DictField(), max_length=256)
+    variants = serializers.DictField(required=False)
+    default_variant = serializers.CharField(required=False, max_length=64)
+    off_variant = serializers.CharField(required=False, max_length=64)
+    visible_to_phones = serializers.BooleanField(required=False)
+
+
+class FeatureBody(FeatureFields):
+    key = serializers.RegexField(KEY_PATTERN, help_text=KEY_WORDS)
+    kind = serializers.ChoiceField(required=False, choices=labels.FEATURE_KIND, default=FeatureKind.BOOLEAN.value)
+
+
+class FeaturePatch(FeatureFields):
+    name = serializers.CharField(required=False, max_length=100)
+    revision = serializers.IntegerField(
+        required=False, min_value=1, help_text="Change only if nobody changed the feature since this revision"
+    )
+
+
+class KillBody(ReasonBody):
+    end_calls = serializers.BooleanField(default=False, help_text="Also end the calls that run")
+
+
+class AccessBody(ReasonBody):
+    access = serializers.ChoiceField(choices=labels.ACCESS)
+
+
+class FeatureAnswer(serializers.ModelSerializer[Feature]):
+    grants = serializers.SerializerMethodField(help_text="People who hold a live grant")
+
+    class Meta:
+        model = Feature
+        fields = ("key", "name", "description", "owner", "tags", "kind", "switch", "access", "requirements",
+                  "prerequisites", "rules", "variants", "default_variant", "off_variant", "visible_to_phones",
+                  "stop_calls_before", "revision", "created_at", "grants")  # fmt: skip
+
+    def get_grants(self, feature: Feature) -> int:
+        return Grant.objects.live().filter(feature=feature).count()
 
 
 def feature_of(key: str) -> Feature:
@@ -29,6 +79,12 @@ def feature_of(key: str) -> Feature:
     if feature is None:
         raise FeatureUnknown(key)
     return feature
+
+
+def of_feature(request: Request, rows: Any) -> Any:
+    """Only those of the feature that the query names, if it names one."""
+    key = request.query_params.get("feature")
+    return rows.filter(feature__key=key) if key else rows
 
 
 def answer(feature: Feature, *, status: int = 200) -> Response:
@@ -112,36 +168,3 @@ class AccessView(APIView):
     def post(self, request: Request, key: str) -> Response:
         """Who decides who has it: grants, the rules, or nobody (everyone)."""
         return done(request, key, features.set_access, **read(AccessBody, request))
-
-
-def branch_answer(branch: Branch) -> dict[str, Any]:
-    grant = branch.grant
-    return {
-        "subscriber": str(grant.subscriber_id) if grant.subscriber_id else None,
-        "name": grant.subscriber.name if grant.subscriber else "",
-        "grant": grant.pk,
-        "source": str(grant.source),
-        "state": str(grant.state),
-        "depth": grant.depth,
-        "granted_at": grant.granted_at.isoformat().replace("+00:00", "Z"),
-        "window": grant.window_id,
-        "below": branch.below,
-        "children": [branch_answer(child) for child in branch.children],
-    }
-
-
-class InviteTreeView(APIView):
-    @extend_schema(
-        parameters=[OpenApiParameter("root", str, required=True, description="A subscriber's id or number")],
-        responses=BranchAnswer,
-        operation_id="get_invite_tree",
-    )
-    def get(self, request: Request, key: str) -> Response:
-        """Whom this person brought in, whom those brought in, and so on."""
-        named = request.query_params.get("root", "")
-        if not named:
-            raise BadInput("Name the person at the root: ?root=<id or number>.", path="root")
-        grant = live_grant(feature_of(key), find_subscriber(named, path="root"))
-        if grant is None:
-            raise NotFound("This person has never had the feature, so there is no tree below them.")
-        return Response(branch_answer(invite_tree(grant)))

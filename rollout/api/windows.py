@@ -1,4 +1,4 @@
-"""Windows and waves over REST: made, looked at, opened, closed, held, resumed."""
+"""Windows over REST: made, looked at, opened, closed."""
 
 from __future__ import annotations
 
@@ -6,29 +6,49 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from controlplane.base.refusal import NotFound
 from controlplane.rest.authentication import actor_of
-from controlplane.rest.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
-from rollout.actions import waves, windows
-from rollout.api.bodies import WaveAnswer, WaveBody, WindowAnswer, WindowBody
-from rollout.models import Wave, Window
-
-OF_FEATURE = OpenApiParameter("feature", str, description="Only those of the feature with this key")
+from controlplane.rest.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read, reasoned
+from rollout.actions import windows
+from rollout.api.features import OF_FEATURE, of_feature
+from rollout.models import ActivateOn, Window, labels
 
 
-def _of_feature(request: Request, rows: Any) -> Any:
-    key = request.query_params.get("feature")
-    return rows.filter(feature__key=key) if key else rows
+class WindowBody(ReasonBody):
+    feature = serializers.CharField(max_length=64, help_text="The key of the feature")
+    name = serializers.CharField(max_length=100)
+    question = serializers.CharField(required=False, max_length=2000, allow_blank=True, default="")
+    test = serializers.BooleanField(required=False, default=False)
+    areas = serializers.ListField(
+        required=False, child=serializers.CharField(max_length=64), max_length=1000, default=list,
+        help_text="Keys of areas; none means everywhere",
+    )  # fmt: skip
+    activate_on = serializers.ChoiceField(required=False, choices=labels.ACTIVATE_ON, default=ActivateOn.ANSWERED.value)
+    quota = serializers.IntegerField(required=False, min_value=0, default=5)
+    depth_limit = serializers.IntegerField(required=False, min_value=0, allow_null=True, default=None)
+    places = serializers.IntegerField(required=False, min_value=1, default=1000)
+    root_budget = serializers.IntegerField(required=False, min_value=0, default=1000)
+    min_grant_age_seconds = serializers.IntegerField(required=False, min_value=0, default=0)
+    closes_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    open = serializers.BooleanField(required=False, default=False, help_text="Open it at once")
 
 
-def _reason(request: Request) -> dict[str, Any]:
-    """What every verb hands to its action."""
-    return {"reason": read(ReasonBody, request)["reason"], "actor": actor_of(request), "now": timezone.now()}
+class WindowAnswer(serializers.ModelSerializer[Window]):
+    feature = serializers.SlugRelatedField[Any](slug_field="key", read_only=True)
+    areas = serializers.SlugRelatedField[Any](slug_field="key", many=True, read_only=True)
+    report = serializers.DictField(read_only=True, allow_null=True, help_text="What it taught, once it is closed")
+
+    class Meta:
+        model = Window
+        fields = ("id", "feature", "name", "question", "test", "areas", "state", "activate_on", "quota", "depth_limit",
+                  "places", "root_budget", "min_grant_age_seconds", "used", "pending", "opened_at", "closes_at",
+                  "closed_at", "report")  # fmt: skip
 
 
 def window_answer(window_id: int, *, status: int = 200) -> Response:
@@ -43,7 +63,7 @@ class WindowsView(APIView):
     def get(self, request: Request) -> Response:
         """Windows, the newest first."""
         rows = Window.objects.select_related("feature").prefetch_related("areas")
-        return listed(WindowAnswer, *newest_page(request, _of_feature(request, rows)))
+        return listed(WindowAnswer, *newest_page(request, of_feature(request, rows)))
 
     @extend_schema(request=WindowBody, responses={201: WindowAnswer}, operation_id="create_window")
     def post(self, request: Request) -> Response:
@@ -68,7 +88,7 @@ class OpenWindowView(APIView):
     @extend_schema(request=ReasonBody, responses=WindowAnswer, operation_id="open_window")
     def post(self, request: Request, id: int) -> Response:
         """From now on, people who have the feature bring in those they call."""
-        windows.open_window(id, **_reason(request))
+        windows.open_window(id, **reasoned(request))
         return window_answer(id)
 
 
@@ -78,58 +98,5 @@ class CloseWindowView(APIView):
     @extend_schema(request=ReasonBody, responses=WindowAnswer, operation_id="close_window")
     def post(self, request: Request, id: int) -> Response:
         """When this answers, nobody is granted through the window any more. Who came in keeps the feature."""
-        windows.close_window(id, **_reason(request))
+        windows.close_window(id, **reasoned(request))
         return window_answer(id)
-
-
-def wave_answer(wave_id: int, *, status: int = 200) -> Response:
-    wave = Wave.objects.filter(pk=wave_id).select_related("feature").first()
-    if wave is None:
-        raise NotFound(f"There is no wave {wave_id}.")
-    return Response(WaveAnswer(wave).data, status=status)
-
-
-class WavesView(APIView):
-    @extend_schema(parameters=[OF_FEATURE, *PAGING], responses=list_of(WaveAnswer), operation_id="list_waves")
-    def get(self, request: Request) -> Response:
-        """Waves, the newest first; `position` is their place in the feature's plan."""
-        rows = Wave.objects.select_related("feature")
-        return listed(WaveAnswer, *newest_page(request, _of_feature(request, rows)))
-
-    @extend_schema(request=WaveBody, responses={201: WaveAnswer}, operation_id="create_wave")
-    def post(self, request: Request) -> Response:
-        """A draft; nobody comes in before it is opened."""
-        body = read(WaveBody, request)
-        made = waves.create_wave(body.pop("feature"), actor=actor_of(request), now=timezone.now(), **body)
-        return wave_answer(made.pk, status=201)
-
-
-class WaveView(APIView):
-    @extend_schema(responses=WaveAnswer, operation_id="get_wave")
-    def get(self, request: Request, id: int) -> Response:
-        """One wave; `standstill` says why nobody comes in."""
-        return wave_answer(id)
-
-
-class OpenWaveView(APIView):
-    @extend_schema(request=ReasonBody, responses=WaveAnswer, operation_id="open_wave")
-    def post(self, request: Request, id: int) -> Response:
-        """People of the wave come in from now on, as capacity allows."""
-        waves.open_wave(id, **_reason(request))
-        return wave_answer(id)
-
-
-class HoldWaveView(APIView):
-    @extend_schema(request=ReasonBody, responses=WaveAnswer, operation_id="hold_wave")
-    def post(self, request: Request, id: int) -> Response:
-        """Nobody else comes in; who is in stays."""
-        waves.hold_wave(id, **_reason(request))
-        return wave_answer(id)
-
-
-class ResumeWaveView(APIView):
-    @extend_schema(request=ReasonBody, responses=WaveAnswer, operation_id="resume_wave")
-    def post(self, request: Request, id: int) -> Response:
-        """Goes on where it was held."""
-        waves.resume_wave(id, **_reason(request))
-        return wave_answer(id)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.forms import ModelForm
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -116,3 +117,9 @@ class Reasoned(ByActions):
         style(made)
         made.refusal = getattr(request, "refusal", None)
         return made
+
+
+def to_page(request: HttpRequest, obj: Any, said: str) -> HttpResponse:
+    """To the new thing's page, where its verbs are."""
+    messages.success(request, said)
+    return HttpResponseRedirect(f"../{obj.pk}/change/")

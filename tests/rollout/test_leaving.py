@@ -15,11 +15,11 @@ from controlplane.accounts.models import Block, Device, OneTimeCode, Subscriber
 from controlplane.audit.models import AuditEntry
 from controlplane.base.refusal import NotFound
 from controlplane.outbox.models import Outbox
-from rollout.actions.evidence import count_window
 from rollout.actions.grants import leave_tombstones
 from rollout.models import Grant, GrantState, Reservation, Window
 from rollout.questions.explain import explain
 from rollout.questions.overview import invite_tree
+from rollout.questions.windows import count_window
 from tests import builders
 from tests.rollout import cast
 
