@@ -132,8 +132,9 @@ async def _typed(expires_in: int) -> str:
 
 
 async def _sign_in(options: argparse.Namespace, phone: Phone, commands: Commands | None = None) -> None:
-    """Register where a number is given and the folder doesn't hold it yet."""
-    if not options.phone or (phone.identity.registered and phone.identity.phone == plain_number(options.phone)):
+    """Register where a number is given, unless this phone is registered with it, and still is to the server."""
+    known = phone.identity.registered and phone.identity.phone == plain_number(options.phone)
+    if not options.phone or (known and await phone.account.is_known()):
         return
 
     async def code(expires_in: int) -> str:

@@ -102,6 +102,14 @@ class Account:
         self._keep(granted)
         await self.publish_list()
 
+    async def is_known(self) -> bool:
+        """False once this device was signed out, or its number registered on another; true while nobody answers."""
+        try:
+            await self.ask("GET", "/v1/me")
+        except Refused as refused:
+            return refused.problem.get("status") != 401
+        return True
+
     async def publish_list(self) -> None:
         """Publish a list that holds this device. Where the account has one already, this one follows upon it."""
         try:

@@ -120,6 +120,8 @@ class Arbiter:
         return web.json_response({"epoch": listed.epoch})
 
     async def me(self, request: web.Request) -> web.Response:
+        if "me" in self.problems:
+            return self.problem(**self.problems.pop("me"))
         return web.json_response({"device_list": self.bearer(request)["list"]})
 
     async def features(self, request: web.Request) -> web.Response:

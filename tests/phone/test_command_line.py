@@ -160,6 +160,21 @@ async def test_call__for_people__is_told_in_sentences(arbiter: Arbiter, tmp_path
     assert out.decode().strip().endswith(f"Registered as {NUMBERS['alice']}.")
 
 
+async def test_register__a_phone_whose_number_went_to_another__registers_it_again(
+    arbiter: Arbiter, tmp_path: Path
+) -> None:
+    async def register() -> list[str]:
+        phone = await Process.start(arbiter.url, tmp_path / "alice", "register", "--phone", NUMBERS["alice"])
+        out, _ = await phone.process.communicate()
+        return [json.loads(line)["event"] for line in out.decode().splitlines()]
+
+    first, again = await register(), await register()
+    arbiter.problems["me"] = {"code": "token_refused", "status": 401}
+    taken_back = await register()
+
+    assert (first, again, taken_back) == (["registered"], [], ["registered"])
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [(["features"], "not_registered"), (["call", "+4915200000009"], "not_registered")],
