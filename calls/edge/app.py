@@ -19,7 +19,7 @@ from controlplane.base.addresses import OnlyHere, is_direct, is_loopback, withou
 from controlplane.base.env import BadSetting, load
 from controlplane.base.refusal import BadInput, MethodNotAllowed, NotFound, Refusal, TooLarge, TryAgain
 from rollout.serving import me, ofrep
-from rollout.serving.desk import Counter
+from rollout.serving.clients import Clients
 from rollout.serving.streams import Streams
 
 from .edge import Edge
@@ -73,10 +73,10 @@ def build(edge: Edge) -> web.Application:
     """The application of one edge; starting and stopping it starts and stops the edge."""
     middlewares = [problems, only_this_machine] if edge.env.demonstration else [problems]
     app = web.Application(middlewares=middlewares, client_max_size=FRAME_BYTES + 1024)
-    counter = Counter(edge)
+    clients = Clients(edge)
     app.add_routes([web.get("/v1/signal", edge.sockets.handle), *edge.rest.routes()])
     streams = Streams(edge)
-    app.add_routes([*ofrep.routes(edge, counter, streams), *me.routes(edge, counter)])
+    app.add_routes([*ofrep.routes(edge, clients, streams), *me.routes(edge, clients)])
     app.add_routes([*edge.forward.routes(), *edge.pages.routes()])
 
     async def started(_: web.Application) -> None:

@@ -1,4 +1,4 @@
-"""One edge, put together: its stores, the calls, the sockets, and the desk where decisions are asked for."""
+"""One edge, put together: its stores, the calls, the sockets, and what answers requests for decisions."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def origins_of(env: Env) -> frozenset[str]:
 
 
 class Edge:
-    """Also the desk of `rollout.serving.desk`: it says who asks and reads what decisions need."""
+    """Also the server of `rollout.serving.server`: it says who asks and reads what decisions need."""
 
     def __init__(self, env: Env, *, name: str | None = None) -> None:
         self.env = env
@@ -120,7 +120,7 @@ class Edge:
         self.watcher.on_feed.append(self.watch.feed_changed)
         self._running: list[asyncio.Task[None]] = []
 
-    # the desk
+    # what requests for decisions need
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:

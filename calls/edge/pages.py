@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from controlplane.base.addresses import is_direct
 from controlplane.base.env import ROOT
 from controlplane.base.refusal import NotFound
-from rollout.serving.desk import credential, key_of
+from rollout.serving.clients import credential, key_of
 
 from .arbiter import Arbiter
 from .metrics import Metrics

@@ -9,8 +9,9 @@ import structlog
 from aiohttp import web
 
 from controlplane.base.refusal import MethodNotAllowed, Refusal
-from rollout.serving.desk import AT_LEAST, Desk
+from rollout.serving.clients import AT_LEAST
 from rollout.serving.ruleset import NUMBER
+from rollout.serving.server import Server
 
 log = structlog.get_logger(__name__)
 
@@ -30,14 +31,14 @@ class Failed(Refusal):
 class Browsers:
     """No cookie ever counts here, so any origin may ask, unless a list is set."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, server: Server) -> None:
+        self._server = server
 
     def headers(self, request: web.Request) -> dict[str, str]:
         origin = request.headers.get("Origin")
         if origin is None:
             return {}
-        allowed = self._desk.allowed_origins
+        allowed = self._server.allowed_origins
         if not allowed:
             return {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": EXPOSED}
         if origin not in allowed:

@@ -12,25 +12,26 @@ from controlplane.base.refusal import NotAuthenticated, TryAgain
 from rollout.rules.decision.decision import Decision, Ruleset, decide
 from rollout.rules.decision.words import say
 from rollout.serving.browsers import Browsers
+from rollout.serving.clients import Client, Clients
 from rollout.serving.context import NO_CONTEXT
-from rollout.serving.desk import Caller, Counter, Desk
 from rollout.serving.evaluations import told_to_phones
 from rollout.serving.ruleset import NUMBER
+from rollout.serving.server import Server
 
 PATH = "/v1/me/features"
 
 
-def routes(desk: Desk, counter: Counter | None = None) -> list[web.RouteDef]:
-    """The routes to mount; `counter` may be shared with `rollout.serving.ofrep`."""
-    shared = counter or Counter(desk)
-    cors = Browsers(desk)
+def routes(server: Server, clients: Clients | None = None) -> list[web.RouteDef]:
+    """The routes to mount; `clients` may be shared with `rollout.serving.ofrep`."""
+    shared = clients or Clients(server)
+    cors = Browsers(server)
 
     async def features(request: web.Request) -> web.StreamResponse:
-        caller = shared.caller(request)
-        if caller.token is None:
+        client = shared.client(request)
+        if client.token is None:
             raise NotAuthenticated("Send a phone's access token: this tells the bearer what they have.")
-        await shared.reach(request)
-        told = await _features(shared, caller)
+        await shared.await_ruleset(request)
+        told = await _features(shared, client)
         headers = {NUMBER: str(told["ruleset"]), "Content-Type": "application/json"}
         return web.Response(body=orjson.dumps(told), headers=headers)
 
@@ -41,20 +42,20 @@ def routes(desk: Desk, counter: Counter | None = None) -> list[web.RouteDef]:
     ]
 
 
-async def _features(counter: Counter, caller: Caller) -> dict[str, Any]:
-    party = (await counter.standing(caller, NO_CONTEXT)).build()
-    desk = counter.desk
-    ruleset, now = desk.rulesets.current, desk.now()
+async def _features(clients: Clients, client: Client) -> dict[str, Any]:
+    party = (await clients.target(client, NO_CONTEXT)).build()
+    server = clients.server
+    ruleset, now = server.rulesets.current, server.now()
     decisions = [
         told_to_phones(ruleset, decide(ruleset, key, party, now))
         for key in ruleset.features
-        if caller.may_see(ruleset, key)
+        if client.may_see(ruleset, key)
     ]
     inviting = [d.feature for d in decisions if d.feature in party.grants and _window_open(ruleset, d.feature)]
     left: Mapping[str, Any] | None = {}
     if inviting:
         try:
-            left = await counter.invites(party.subscriber)
+            left = await clients.invites(party.subscriber)
         except TryAgain:
             left = None  # the decision stands without it
     return {

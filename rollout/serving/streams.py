@@ -23,9 +23,9 @@ from rollout.rules.decision.decision import Ruleset
 from rollout.rules.definition.rfc3339 import moment
 from rollout.rules.limits import STREAM_SECONDS, STREAMS_PER_EDGE, STREAMS_PER_PERSON
 from rollout.serving.browsers import CORS
-from rollout.serving.desk import Desk
 from rollout.serving.feed import OVERLAP, FeedRow
 from rollout.serving.party import BearerToken
+from rollout.serving.server import Server
 from rollout.serving.stream_pass import Seal, StreamPass, good_until
 
 log = structlog.get_logger(__name__)
@@ -64,10 +64,10 @@ class Stream:
 class Streams:
     """All event streams of one process."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._seal = Seal(desk.stream_key)
-        self._address = f"{desk.public_url}{PATH}?token="
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._seal = Seal(server.stream_key)
+        self._address = f"{server.public_url}{PATH}?token="
         self._open: dict[str, set[Stream]] = {}  # by subscriber
         self._count = 0
         self._due: deque[Stream] = deque()
@@ -75,8 +75,8 @@ class Streams:
         self._news = asyncio.Event()
         self._closed = False
         self._swapped_at = -LATELY  # when a ruleset replaced another one here, in monotonic seconds
-        desk.rulesets.listeners.append(self._ruleset_changed)
-        desk.on_feed.append(self._feed_changed)
+        server.rulesets.listeners.append(self._ruleset_changed)
+        server.on_feed.append(self._feed_changed)
 
     def __len__(self) -> int:
         return self._count
@@ -95,12 +95,12 @@ class Streams:
 
     def mark(self, subscriber: str) -> str:
         """What this process knows that may matter to this subscriber: a ruleset's version and a feed row's id."""
-        return f"{self._desk.rulesets.current.version}.{self._last_fact(subscriber)}"
+        return f"{self._server.rulesets.current.version}.{self._last_fact(subscriber)}"
 
     def modified(self, subscriber: str) -> int:
         """When that last changed, in epoch seconds."""
-        facts = self._desk.feed.facts_for(subscriber, 0)
-        return max(self._desk.rulesets.current.published_at // 1000, int(facts[-1].at) if facts else 0)
+        facts = self._server.feed.facts_for(subscriber, 0)
+        return max(self._server.rulesets.current.published_at // 1000, int(facts[-1].at) if facts else 0)
 
     async def catch_up(self, subscriber: str, etag: str | None, modified: str | None) -> None:
         """Wait shortly when the listener was told, by whichever process, of something newer than what is known here.
@@ -109,7 +109,7 @@ class Streams:
         """
         if not self._behind(subscriber, etag, modified):
             return
-        self._desk.nudge()
+        self._server.nudge()
         try:
             async with asyncio.timeout(CATCH_UP):
                 while self._behind(subscriber, etag, modified):
@@ -122,21 +122,21 @@ class Streams:
             version, _, fact = etag.strip('"').partition(".")
             if not (version.isdecimal() and fact.isdecimal() and len(etag) < 50):
                 return False
-            return (self._desk.rulesets.current.version, self._last_fact(subscriber)) < (int(version), 0) or (
+            return (self._server.rulesets.current.version, self._last_fact(subscriber)) < (int(version), 0) or (
                 self._last_fact(subscriber) < int(fact)
             )
         at = _epoch(modified)
-        return at is not None and self.modified(subscriber) < at <= self._desk.now().timestamp() + 1
+        return at is not None and self.modified(subscriber) < at <= self._server.now().timestamp() + 1
 
     def _last_fact(self, subscriber: str) -> int:
-        facts = self._desk.feed.facts_for(subscriber, 0)
+        facts = self._server.feed.facts_for(subscriber, 0)
         return facts[-1].id if facts else 0
 
     # listening
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Until the listener hangs up. Raises `NotAuthenticated` or `TooMany`."""
-        now, grace = self._desk.now().timestamp(), self._desk.grace()
+        now, grace = self._server.now().timestamp(), self._server.grace()
         issued = self._seal.read(request.query.get("token", ""), now, grace)
         if self._is_revoked(issued):
             raise NotAuthenticated("This event stream's owner was signed out. Sign in again.")
@@ -148,12 +148,12 @@ class Streams:
 
     def _is_revoked(self, issued: StreamPass) -> bool:
         if issued.device:
-            return self._desk.feed.is_revoked(issued.device)
+            return self._server.feed.is_revoked(issued.device)
         return issued.key not in self._live_keys()
 
     def _live_keys(self) -> set[str]:
-        now = self._desk.now().timestamp() * 1000
-        keys = self._desk.rulesets.current.api_keys.values()
+        now = self._server.now().timestamp() * 1000
+        keys = self._server.rulesets.current.api_keys.values()
         return {key.id for key in keys if key.expires_at is None or key.expires_at > now}
 
     def _enter(self, issued: StreamPass, request: web.Request) -> Stream:
@@ -219,7 +219,7 @@ class Streams:
         """Seconds for which the stream may go on: to its own end, and a phone's no longer than its access token."""
         left = ends_at - time.monotonic()
         if stream.issued.device:
-            left = min(left, stream.issued.good_until + self._desk.grace() - self._desk.now().timestamp())
+            left = min(left, stream.issued.good_until + self._server.grace() - self._server.now().timestamp())
         return left
 
     def _greeting(self, stream: Stream, request: web.Request) -> bytes:
@@ -228,11 +228,11 @@ class Streams:
         mark = self.mark(subscriber)
         start = f"retry: {random.randint(*RETRY)}\nid: {mark}\n\n".encode()  # noqa: S311
         last = request.headers.get("Last-Event-ID")
-        now = self._desk.now().timestamp()
+        now = self._server.now().timestamp()
         missed = last is not None and last != mark
         if last is None:
             missed = time.monotonic() - self._swapped_at < LATELY
-        missed = missed or bool(self._desk.feed.facts_for(subscriber, now - (0 if last else LATELY - OVERLAP)))
+        missed = missed or bool(self._server.feed.facts_for(subscriber, now - (0 if last else LATELY - OVERLAP)))
         return start + (self._event(stream) if missed else b"")
 
     def _event(self, stream: Stream) -> bytes:

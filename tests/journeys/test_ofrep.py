@@ -15,9 +15,9 @@ from yarl import URL
 
 from rollout.rules.definition.bucket import bucket
 from rollout.serving import evaluations, me, ofrep
-from rollout.serving.desk import Counter
+from rollout.serving.clients import Clients
 from rollout.serving.feed import FeedRow
-from tests.journeys.desk import (
+from tests.journeys.fake_server import (
     ALICE,
     BACK,
     BACKEND,
@@ -27,7 +27,7 @@ from tests.journeys.desk import (
     NOW,
     OLD,
     READER,
-    Desk,
+    FakeServer,
     Token,
     document,
     feature,
@@ -36,15 +36,15 @@ from tests.journeys.desk import (
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def server() -> FakeServer:
+    return FakeServer()
 
 
 @pytest.fixture
-async def http(desk: Desk) -> AsyncIterator[TestClient[Any, Any]]:
+async def http(server: FakeServer) -> AsyncIterator[TestClient[Any, Any]]:
     app = web.Application()
-    counter = Counter(desk)
-    app.add_routes([*ofrep.routes(desk, counter), *me.routes(desk, counter)])
+    clients = Clients(server)
+    app.add_routes([*ofrep.routes(server, clients), *me.routes(server, clients)])
     async with TestClient(TestServer(app)) as client:
         yield client
 
@@ -94,14 +94,14 @@ async def test_single__hidden_feature__looks_unknown_to_a_phone_byte_for_byte(ht
 
 
 async def test_single__token_issued_before_the_grant__answers_true_once_the_feed_has_it(
-    http: TestClient[Any, Any], desk: Desk
+    http: TestClient[Any, Any], server: FakeServer
 ) -> None:
     before = (await one(http, "voice-calls", phone("bob")))[1]
     granted = {"subscriber": BOB, "feature": "voice-calls", "grant": 9, "source": "invite", "depth": 1, "root": 5}
 
-    desk.feed.add([FeedRow(1, "grant.created", granted, NOW.timestamp() + 60)])
+    server.feed.add([FeedRow(1, "grant.created", granted, NOW.timestamp() + 60)])
     after = (await one(http, "voice-calls", phone("bob")))[1]
-    desk.feed.add([FeedRow(2, "grant.revoked", {**granted}, NOW.timestamp() + 70)])
+    server.feed.add([FeedRow(2, "grant.revoked", {**granted}, NOW.timestamp() + 70)])
     revoked = (await one(http, "voice-calls", phone("bob")))[1]
 
     assert (before["value"], before["metadata"]["cause"]) == (False, "waiting_for_launch")
@@ -110,8 +110,8 @@ async def test_single__token_issued_before_the_grant__answers_true_once_the_feed
     assert revoked["value"] is False
 
 
-async def test_single__token_traits__beat_the_request(http: TestClient[Any, Any], desk: Desk) -> None:
-    desk.tokens["us"] = Token(ALICE, traits={"country": "US"})
+async def test_single__token_traits__beat_the_request(http: TestClient[Any, Any], server: FakeServer) -> None:
+    server.tokens["us"] = Token(ALICE, traits={"country": "US"})
 
     german = (await one(http, "german", phone(), country="US"))[1]
     american = (await one(http, "german", phone("us"), country="DE", targetingKey=BOB))[1]
@@ -122,10 +122,10 @@ async def test_single__token_traits__beat_the_request(http: TestClient[Any, Any]
 
 
 async def test_single__phone_that_sets_the_clock__is_decided_at_the_time_of_the_decision(
-    http: TestClient[Any, Any], desk: Desk
+    http: TestClient[Any, Any], server: FakeServer
 ) -> None:
     later = [[{"trait": "currentTime", "operator": "DATE_AFTER", "values": ["2015-04-01T00:00:00Z"]}]]
-    desk.rulesets.swap(document(2, feature("april", access="rules", rules=[{"any_of": later}])))
+    server.rulesets.swap(document(2, feature("april", access="rules", rules=[{"any_of": later}])))
 
     phones = (await one(http, "april", phone(), currentTime="2015-04-02T00:00:00Z"))[1]
     backends = (await one(http, "april", BACK, currentTime="2015-04-02T00:00:00Z"))[1]
@@ -135,9 +135,9 @@ async def test_single__phone_that_sets_the_clock__is_decided_at_the_time_of_the_
 
 
 async def test_single__revoked_device__is_refused_though_its_token_has_not_expired(
-    http: TestClient[Any, Any], desk: Desk
+    http: TestClient[Any, Any], server: FakeServer
 ) -> None:
-    desk.feed.add([FeedRow(1, "device.revoked", {"subscriber": BOB, "device": "d2"}, NOW.timestamp())])
+    server.feed.add([FeedRow(1, "device.revoked", {"subscriber": BOB, "device": "d2"}, NOW.timestamp())])
 
     assert (await one(http, "voice-calls", phone("bob")))[0] == 401
     assert (await one(http, "voice-calls", phone("alice")))[0] == 200
@@ -241,27 +241,27 @@ ROW = {"id": BOB, "traits": {"country": "DE", "platform": "ios"}, "grants": {"vo
 
 
 async def test_single__backend_names_a_subscriber__grants_are_read_and_remembered(
-    http: TestClient[Any, Any], desk: Desk
+    http: TestClient[Any, Any], server: FakeServer
 ) -> None:
-    desk.rows = {BOB: ROW}
+    server.rows = {BOB: ROW}
 
     told = [(await one(http, "voice-calls", BACK, targetingKey=BOB.upper()))[1] for _ in range(3)]
     german = (await one(http, "german", BACK, targetingKey=BOB))[1]
 
     assert [each["value"] for each in told] == [True] * 3
     assert german["value"] is True
-    assert desk.looked_up == 1
+    assert server.looked_up == 1
 
 
 async def test_single__backend_without_postgresql__tries_again_but_phones_are_answered(
-    http: TestClient[Any, Any], desk: Desk
+    http: TestClient[Any, Any], server: FakeServer
 ) -> None:
-    desk.rows = {BOB: ROW}
+    server.rows = {BOB: ROW}
     await one(http, "voice-calls", BACK, targetingKey=BOB)
-    desk.rows = None
-    desk.clock += timedelta(seconds=4)
+    server.rows = None
+    server.clock += timedelta(seconds=4)
     within = await one(http, "voice-calls", BACK, targetingKey=BOB)
-    desk.clock += timedelta(seconds=2)
+    server.clock += timedelta(seconds=2)
     response = await http.post(f"{BULK}/voice-calls", headers=BACK, json={"context": {"targetingKey": BOB}})
     told = await response.json()
 
@@ -274,10 +274,12 @@ async def test_single__backend_without_postgresql__tries_again_but_phones_are_an
     assert (await http.post(BULK, headers=phone())).status == 200
 
 
-async def test_single__revoked_after_the_row_was_read__counts_at_once(http: TestClient[Any, Any], desk: Desk) -> None:
-    desk.rows = {BOB: ROW}
+async def test_single__revoked_after_the_row_was_read__counts_at_once(
+    http: TestClient[Any, Any], server: FakeServer
+) -> None:
+    server.rows = {BOB: ROW}
     before = (await one(http, "voice-calls", BACK, targetingKey=BOB))[1]
-    desk.feed.add(
+    server.feed.add(
         [FeedRow(1, "grant.revoked", {"subscriber": BOB, "feature": "voice-calls", "grant": 5}, NOW.timestamp() + 1)]
     )
 
@@ -294,9 +296,9 @@ async def test_single__backend_names_somebody_unknown__is_decided_by_the_context
 
 @pytest.mark.parametrize("unit", ["+4930123456", "user-123", "018f3c1e-7b1a-7c3d-9e2f-000000000000"])
 async def test_evaluation__targeting_key_is_nobodys_id__says_so_in_metadata(
-    http: TestClient[Any, Any], desk: Desk, unit: str
+    http: TestClient[Any, Any], server: FakeServer, unit: str
 ) -> None:
-    desk.rows = {BOB: ROW}
+    server.rows = {BOB: ROW}
 
     async def bulk(headers: dict[str, str], **context: Any) -> dict[str, Any]:
         return dict(await (await http.post(BULK, headers=headers, json={"context": context})).json())
@@ -308,9 +310,9 @@ async def test_evaluation__targeting_key_is_nobodys_id__says_so_in_metadata(
         assert "subscriber" not in (await bulk(headers, **context))["metadata"]
 
 
-async def test_share__of_a_backends_unit__is_the_bucket(http: TestClient[Any, Any], desk: Desk) -> None:
+async def test_share__of_a_backends_unit__is_the_bucket(http: TestClient[Any, Any], server: FakeServer) -> None:
     half = feature("half", access="rules", rules=[{"share_ppm": 500_000}])
-    desk.rulesets.swap(document(2, half))
+    server.rulesets.swap(document(2, half))
 
     for unit in ("u1", "u2", "u3", "u4", "u5"):
         body = (await one(http, "half", BACK, targetingKey=unit))[1]
@@ -330,18 +332,18 @@ async def test_bulk__phone__sees_the_announced_features_and_single_agrees(http: 
 
 
 async def test_bulk__etag__changes_with_grants_ruleset_and_context_and_with_nothing_else(
-    http: TestClient[Any, Any], desk: Desk
+    http: TestClient[Any, Any], server: FakeServer
 ) -> None:
     async def etag(headers: dict[str, str], **context: Any) -> str:
         response = await http.post(BULK, headers=headers, json={"context": context})
         return response.headers["ETag"]
 
     first = await etag(phone("bob"))
-    desk.clock += timedelta(seconds=1)
+    server.clock += timedelta(seconds=1)
     again = await etag(phone("bob"))
     other_country = await etag(BACK, country="DE")
     no_country = await etag(BACK)
-    desk.feed.add(
+    server.feed.add(
         [
             FeedRow(
                 1,
@@ -352,7 +354,7 @@ async def test_bulk__etag__changes_with_grants_ruleset_and_context_and_with_noth
         ]
     )
     granted = await etag(phone("bob"))
-    desk.rulesets.swap(document(2))
+    server.rulesets.swap(document(2))
     published = await etag(phone("bob"))
 
     assert first == again
@@ -380,19 +382,19 @@ ASKING: list[tuple[str, str]] = [("POST", BULK), ("POST", f"{BULK}/ratio"), ("GE
 
 @pytest.mark.parametrize(("method", "path"), ASKING)
 async def test_ruleset_asked_for__arrives_while_it_is_waited_for__decides(
-    http: TestClient[Any, Any], desk: Desk, method: str, path: str
+    http: TestClient[Any, Any], server: FakeServer, method: str, path: str
 ) -> None:
     asked = asyncio.create_task(http.request(method, path, headers=phone(**{"Rollcall-Ruleset-Min": "3"})))
     await asyncio.sleep(0.05)
-    desk.rulesets.swap(document(2))
+    server.rulesets.swap(document(2))
     await asyncio.sleep(0.05)
     waited = not asked.done()
 
-    desk.rulesets.swap(document(4))
+    server.rulesets.swap(document(4))
     response = await asked
 
     assert waited
-    assert desk.nudged
+    assert server.nudged
     assert (response.status, response.headers["Rollcall-Ruleset"]) == (200, "4")
 
 
@@ -413,11 +415,11 @@ async def test_ruleset_asked_for__is_here_or_does_not_come__is_answered_or_tried
 
 
 async def test_cors__preflight_and_allow_list__let_browsers_read_the_etag(
-    http: TestClient[Any, Any], desk: Desk
+    http: TestClient[Any, Any], server: FakeServer
 ) -> None:
     asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
     anybody = await http.options(BULK, headers=asked)
-    desk.allowed_origins = ("https://app.example",)
+    server.allowed_origins = ("https://app.example",)
     listed = await http.post(BULK, headers=phone(Origin="https://app.example"))
     stranger = await http.post(BULK, headers=phone(Origin="https://evil.example"))
 
@@ -430,12 +432,12 @@ async def test_cors__preflight_and_allow_list__let_browsers_read_the_etag(
 
 
 async def test_rate__phone_that_asks_too_often__is_told_when_to_come_back(
-    http: TestClient[Any, Any], desk: Desk
+    http: TestClient[Any, Any], server: FakeServer
 ) -> None:
     statuses = [(await http.post(f"{BULK}/ratio", headers=phone())).status for _ in range(101)]
     refused = await http.post(f"{BULK}/ratio", headers=phone())
     other = await http.post(f"{BULK}/ratio", headers=phone("bob"))
-    desk.clock += timedelta(seconds=int(refused.headers["Retry-After"]))
+    server.clock += timedelta(seconds=int(refused.headers["Retry-After"]))
     later = await http.post(f"{BULK}/ratio", headers=phone())
 
     assert statuses == [200] * 100 + [429]
@@ -464,9 +466,9 @@ async def test_me__features__agree_with_ofrep_and_say_why_in_words(http: TestCli
     assert rows["voice-calls"]["invites"] is None
 
 
-async def test_me__wave_to_come__says_where_the_rollout_stands(http: TestClient[Any, Any], desk: Desk) -> None:
+async def test_me__wave_to_come__says_where_the_rollout_stands(http: TestClient[Any, Any], server: FakeServer) -> None:
     wave = {"name": "Germany", "position": 3, "state": "open", "share_ppm": 1_000_000, "any_of": []}
-    desk.rulesets.swap(document(2, feature("voice-calls", waves=[wave])))
+    server.rulesets.swap(document(2, feature("voice-calls", waves=[wave])))
 
     row = (await mine(http, "bob"))["voice-calls"]
 
@@ -487,9 +489,9 @@ async def test_me__wave_to_come__says_where_the_rollout_stands(http: TestClient[
     ],
 )
 async def test_me__holder_while_a_window_is_open__is_told_how_many_invites_are_left(
-    http: TestClient[Any, Any], desk: Desk, row: Any, left: int, part: str
+    http: TestClient[Any, Any], server: FakeServer, row: Any, left: int, part: str
 ) -> None:
-    desk.invites = {"voice-calls": row} if row else {}
+    server.invites = {"voice-calls": row} if row else {}
 
     invites = (await mine(http, "alice"))["voice-calls"]["invites"]
 
@@ -498,9 +500,9 @@ async def test_me__holder_while_a_window_is_open__is_told_how_many_invites_are_l
 
 
 async def test_me__postgresql_away__keeps_the_decision_and_leaves_the_number_open(
-    http: TestClient[Any, Any], desk: Desk
+    http: TestClient[Any, Any], server: FakeServer
 ) -> None:
-    desk.rows = None
+    server.rows = None
 
     row = (await mine(http, "alice"))["voice-calls"]
 
@@ -518,9 +520,9 @@ NEEDY = feature("needy", access="everyone", prerequisites=["secret.thing"])
 
 
 async def test_visibility__feature_behind_a_hidden_one__does_not_name_it_to_phones(
-    http: TestClient[Any, Any], desk: Desk
+    http: TestClient[Any, Any], server: FakeServer
 ) -> None:
-    desk.rulesets.swap(document(2, HIDDEN, NEEDY))
+    server.rulesets.swap(document(2, HIDDEN, NEEDY))
     asked = [(f"{BULK}/needy", "POST"), (BULK, "POST"), ("/v1/me/features", "GET")]
 
     to_phone = [await (await http.request(method, url, headers=phone())).text() for url, method in asked]
@@ -533,16 +535,16 @@ async def test_visibility__feature_behind_a_hidden_one__does_not_name_it_to_phon
 
 
 async def test_visibility__feature_that_is_announced_later__appears_everywhere_at_once(
-    http: TestClient[Any, Any], desk: Desk
+    http: TestClient[Any, Any], server: FakeServer
 ) -> None:
     async def seen() -> tuple[int, set[str], set[str]]:
         single = await one(http, "secret.thing", phone())
         bulk = await (await http.post(BULK, headers=phone())).json()
         return single[0], {each["key"] for each in bulk["flags"]}, set(await mine(http, "alice"))
 
-    desk.rulesets.swap(document(2, HIDDEN))
+    server.rulesets.swap(document(2, HIDDEN))
     before = await seen()
-    desk.rulesets.swap(document(3, {**HIDDEN, "visible_to_phones": True}))
+    server.rulesets.swap(document(3, {**HIDDEN, "visible_to_phones": True}))
 
     assert before == (404, set(), set())
     assert await seen() == (200, {"secret.thing"}, {"secret.thing"})
@@ -558,7 +560,7 @@ async def test_visibility__hidden_and_absent__give_the_same_headers(http: TestCl
 
 
 async def test_bulk__same_request_again__is_not_decided_again_until_something_changes(
-    http: TestClient[Any, Any], desk: Desk, monkeypatch: pytest.MonkeyPatch
+    http: TestClient[Any, Any], server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decided = 0
 
@@ -581,32 +583,34 @@ async def test_bulk__same_request_again__is_not_decided_again_until_something_ch
     again = await ask()
     same = await ask(headers=phone("bob"))
     granted = {"subscriber": BOB, "feature": "voice-calls", "grant": 9, "source": "invite"}
-    desk.happen(FeedRow(1, "grant.created", granted, NOW.timestamp()))
+    server.happen(FeedRow(1, "grant.created", granted, NOW.timestamp()))
     changed, unchanged = await ask(headers=phone("bob")), await ask(headers=phone("alice"))
-    desk.rulesets.swap(document(2))
+    server.rulesets.swap(document(2))
     published = await ask()
 
     assert [bool(each) for each in (first, again, other, alice, bob, same)] == [True, False, True, True, True, False]
     assert [bool(each) for each in (changed, unchanged, published)] == [True, False, True]
 
 
-async def test_bulk__rule_about_the_time__is_decided_anew_each_time(http: TestClient[Any, Any], desk: Desk) -> None:
+async def test_bulk__rule_about_the_time__is_decided_anew_each_time(
+    http: TestClient[Any, Any], server: FakeServer
+) -> None:
     def clause(minute: int) -> dict[str, Any]:
         return {"trait": "currentTime", "operator": "DATE_AFTER", "values": [f"2015-03-31T12:{minute:02d}:30Z"]}
 
     for version, nested in ((2, [[clause(2)]]), (3, [[{"any_of": [[clause(3)]]}]])):
-        desk.clock = NOW + timedelta(minutes=version)
-        desk.rulesets.swap(document(version, feature("timed", access="rules", rules=[{"any_of": nested}])))
+        server.clock = NOW + timedelta(minutes=version)
+        server.rulesets.swap(document(version, feature("timed", access="rules", rules=[{"any_of": nested}])))
         before = await (await http.post(BULK, headers=phone())).json()
-        desk.clock += timedelta(seconds=31)
+        server.clock += timedelta(seconds=31)
         after = await (await http.post(BULK, headers=phone())).json()
 
         assert [each["flags"][0]["value"] for each in (before, after)] == [False, True]
 
 
-async def test_bulk__tokens_of_the_same_second__are_told_apart(http: TestClient[Any, Any], desk: Desk) -> None:
-    desk.tokens["older"] = Token(BOB, device="d2")
-    desk.tokens["newer"] = Token(BOB, device="d2", grants=GRANT)
+async def test_bulk__tokens_of_the_same_second__are_told_apart(http: TestClient[Any, Any], server: FakeServer) -> None:
+    server.tokens["older"] = Token(BOB, device="d2")
+    server.tokens["newer"] = Token(BOB, device="d2", grants=GRANT)
 
     values = []
     for token in ("older", "newer"):

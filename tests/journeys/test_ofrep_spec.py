@@ -22,9 +22,9 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from rollout.rules.limits import PHONE_DECISIONS_PER_SECOND
 from rollout.serving import ofrep
-from rollout.serving.desk import Counter
+from rollout.serving.clients import Clients
 from rollout.serving.feed import FeedRow
-from tests.journeys.desk import BACK, BOB, BULK, NOW, READER, Desk, document, feature, phone
+from tests.journeys.fake_server import BACK, BOB, BULK, NOW, READER, FakeServer, document, feature, phone
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "ofrep"
 FIVE = {
@@ -93,16 +93,16 @@ SINGLE_PATH, BULK_PATH = "/ofrep/v1/evaluate/flags/{key}", "/ofrep/v1/evaluate/f
 
 
 @pytest.fixture
-def desk() -> Desk:
-    desk = Desk()
-    desk.rulesets.swap(document(2, *ALL))
-    return desk
+def server() -> FakeServer:
+    server = FakeServer()
+    server.rulesets.swap(document(2, *ALL))
+    return server
 
 
 @pytest.fixture
-async def http(desk: Desk) -> AsyncIterator[TestClient[Any, Any]]:
+async def http(server: FakeServer) -> AsyncIterator[TestClient[Any, Any]]:
     app = web.Application()
-    app.add_routes(ofrep.routes(desk, Counter(desk)))
+    app.add_routes(ofrep.routes(server, Clients(server)))
     async with TestClient(TestServer(app)) as client:
         yield client
 
@@ -190,7 +190,9 @@ async def test_single__unknown_flag__is_what_the_schema_says(http: TestClient[An
 
 
 @pytest.mark.parametrize(("url", "path"), [(BULK, BULK_PATH), (f"{BULK}/boolean", SINGLE_PATH)], ids=["bulk", "single"])
-async def test_rate__too_many__says_when_to_retry(http: TestClient[Any, Any], desk: Desk, url: str, path: str) -> None:
+async def test_rate__too_many__says_when_to_retry(
+    http: TestClient[Any, Any], server: FakeServer, url: str, path: str
+) -> None:
     for _ in range(5 * PHONE_DECISIONS_PER_SECOND):
         await http.post(url, headers=phone())
 
@@ -200,19 +202,19 @@ async def test_rate__too_many__says_when_to_retry(http: TestClient[Any, Any], de
     assert response.status == 429
     assert int(response.headers["Retry-After"]) >= 1
     assert "Retry-After" in response.headers["Access-Control-Expose-Headers"]
-    desk.clock += timedelta(seconds=int(response.headers["Retry-After"]))
+    server.clock += timedelta(seconds=int(response.headers["Retry-After"]))
     assert (await http.post(url, headers=phone())).status == 200
 
 
 async def test_evaluation__a_fault_in_one_feature__fails_alone_as_the_schema_says(
-    http: TestClient[Any, Any], desk: Desk
+    http: TestClient[Any, Any], server: FakeServer
 ) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError
 
-    broken = desk.rulesets.current.features["rule"]
-    features = {**desk.rulesets.current.features, "rule": replace(broken, decide=fail, own=fail)}
-    desk.rulesets.install(replace(desk.rulesets.current, features=features))
+    broken = server.rulesets.current.features["rule"]
+    features = {**server.rulesets.current.features, "rule": replace(broken, decide=fail, own=fail)}
+    server.rulesets.install(replace(server.rulesets.current, features=features))
     single = await http.post(f"{BULK}/rule", headers=phone())
     bulk = await check_answer(await http.post(BULK, headers=phone()), BULK_PATH)
 
@@ -242,14 +244,14 @@ async def test_evaluation__a_fault_of_ours__is_500_as_the_schema_says(
     assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
-async def test_stream__events__are_what_the_schema_says(http: TestClient[Any, Any], desk: Desk) -> None:
+async def test_stream__events__are_what_the_schema_says(http: TestClient[Any, Any], server: FakeServer) -> None:
     told = await (await http.post(BULK, headers=phone("bob"))).json()
     check("eventStream", told["eventStreams"][0])
-    stream = await http.get(told["eventStreams"][0]["url"].removeprefix(desk.public_url))
+    stream = await http.get(told["eventStreams"][0]["url"].removeprefix(server.public_url))
     await stream.content.readuntil(b"\n\n")
 
     row = {"subscriber": BOB, "feature": "wave", "grant": 7, "source": "wave"}
-    desk.happen(FeedRow(7, "grant.created", row, NOW.timestamp()))
+    server.happen(FeedRow(7, "grant.created", row, NOW.timestamp()))
     block = await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 3)
 
     said = yaml.safe_load((VECTORS / "event-streams.yaml").read_text())

@@ -19,16 +19,16 @@ from controlplane.base import logs
 from controlplane.base.refusal import NotAuthenticated
 from rollout.rules.limits import STREAMS_PER_PERSON
 from rollout.serving import ofrep, streams
-from rollout.serving.desk import Counter
+from rollout.serving.clients import Clients
 from rollout.serving.feed import FeedRow
 from rollout.serving.stream_pass import PERIOD, Seal, StreamPass, good_until
 from rollout.serving.streams import Streams
-from tests.journeys.desk import ALICE, BACK, BOB, BULK, NOW, Desk, document, feature, phone, signed
+from tests.journeys.fake_server import ALICE, BACK, BOB, BULK, NOW, FakeServer, document, feature, phone, signed
 
 
 @dataclass
 class Stage:
-    desk: Desk
+    server: FakeServer
     http: TestClient[Any, Any]
     streams: Streams
 
@@ -36,8 +36,8 @@ class Stage:
         """Path and query of the event stream that a bulk evaluation names."""
         response = await self.http.post(BULK, headers=headers or phone("bob"), json={"context": context})
         url = (await response.json())["eventStreams"][0]["url"]
-        assert url.startswith(self.desk.public_url)
-        return url.removeprefix(self.desk.public_url)
+        assert url.startswith(self.server.public_url)
+        return url.removeprefix(self.server.public_url)
 
     async def listen(self, address: str | None = None, **headers: str) -> Listener:
         response = await self.http.get(address or await self.address(), headers=headers)
@@ -48,7 +48,7 @@ class Stage:
 
     def grant(self, id: int, subscriber: str = BOB, kind: str = "grant.created") -> None:
         payload = {"subscriber": subscriber, "feature": "voice-calls", "grant": id, "source": "invite"}
-        self.desk.happen(FeedRow(id, kind, payload, self.desk.clock.timestamp()))
+        self.server.happen(FeedRow(id, kind, payload, self.server.clock.timestamp()))
 
 
 @dataclass
@@ -82,13 +82,13 @@ class Listener:
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    desk = Desk()
-    listening = Streams(desk)
+    server = FakeServer()
+    listening = Streams(server)
     app = web.Application()
-    app.add_routes(ofrep.routes(desk, Counter(desk), listening))
+    app.add_routes(ofrep.routes(server, Clients(server), listening))
     app.on_shutdown.append(listening.close)
     async with TestClient(TestServer(app)) as client:
-        yield Stage(desk, client, listening)
+        yield Stage(server, client, listening)
 
 
 async def test_bulk__answer__names_an_event_stream_that_holds_no_access_token(stage: Stage) -> None:
@@ -105,7 +105,7 @@ async def test_bulk__answer__names_an_event_stream_that_holds_no_access_token(st
 
 async def test_bulk__address__stays_for_a_while_and_differs_by_person(stage: Stage) -> None:
     first, again, other = await stage.address(), await stage.address(), await stage.address(phone("alice"))
-    stage.desk.tokens["bob"] = replace(stage.desk.tokens["bob"], expires_at=int(NOW.timestamp()) + 1800)
+    stage.server.tokens["bob"] = replace(stage.server.tokens["bob"], expires_at=int(NOW.timestamp()) + 1800)
     later = await stage.address()
 
     assert first == again
@@ -127,7 +127,7 @@ async def test_stream__begins__with_how_to_come_back_and_no_event(stage: Stage) 
 async def test_stream__new_ruleset__tells_everybody_to_evaluate_again(stage: Stage) -> None:
     listeners = [await stage.listen(), await stage.listen(await stage.address(BACK, targetingKey="user-1"))]
 
-    stage.desk.rulesets.swap(document(2))
+    stage.server.rulesets.swap(document(2))
 
     for listener in listeners:
         block = await listener.block()
@@ -167,7 +167,7 @@ async def test_stream__many_changes_at_once__are_one_event(stage: Stage) -> None
     listener = await stage.listen()
 
     for version in range(2, 12):
-        stage.desk.rulesets.swap(document(version))
+        stage.server.rulesets.swap(document(version))
 
     assert (await listener.event())["etag"] == "11.0"
     assert await listener.hears_nothing()
@@ -183,7 +183,7 @@ async def test_stream__coming_back__hears_of_what_was_missed_and_only_then(stage
 
 async def test_stream__change_between_evaluation_and_connecting__is_told_at_once(stage: Stage) -> None:
     address = await stage.address()
-    stage.desk.rulesets.swap(document(2))
+    stage.server.rulesets.swap(document(2))
 
     after_ruleset = await stage.listen(address)
     event = await after_ruleset.event()
@@ -194,7 +194,7 @@ async def test_stream__change_between_evaluation_and_connecting__is_told_at_once
 async def test_stream__grant_between_evaluation_and_connecting__is_told_at_once(stage: Stage) -> None:
     addresses = [await stage.address(), await stage.address(phone("alice"))]
     stage.grant(7)
-    stage.desk.clock += timedelta(seconds=30)
+    stage.server.clock += timedelta(seconds=30)
 
     bob, alice = [await stage.listen(address) for address in addresses]
 
@@ -227,9 +227,9 @@ async def test_stream__access_token_in_the_address__is_refused(stage: Stage) -> 
 async def test_stream__old_address_of_a_backend__is_refused_but_an_open_stream_goes_on(stage: Stage) -> None:
     address = await stage.address(BACK, targetingKey=BOB)
     listener = await stage.listen(address)
-    stage.desk.clock += timedelta(seconds=PERIOD - 1)
+    stage.server.clock += timedelta(seconds=PERIOD - 1)
     within = await stage.listen(address)
-    stage.desk.clock += timedelta(seconds=PERIOD + 1)
+    stage.server.clock += timedelta(seconds=PERIOD + 1)
     late = await stage.listen(address)
     stage.grant(7)
 
@@ -243,13 +243,13 @@ async def test_stream__of_a_phone__ends_with_its_access_token_and_the_grace(
     monkeypatch.setattr(streams, "HEARTBEAT", 0.02)
     address = await stage.address()
     listener = await stage.listen(address)
-    stage.desk.past_expiry = 3600  # tokens can't be refreshed now
-    stage.desk.clock += timedelta(seconds=901)
+    stage.server.past_expiry = 3600  # tokens can't be refreshed now
+    stage.server.clock += timedelta(seconds=901)
 
     within = await stage.listen(address)
     assert within.response.status == 200
     stage.grant(7)
-    stage.desk.past_expiry = 0
+    stage.server.past_expiry = 0
 
     assert b'"etag":"1.7"' in await listener.rest()
     assert await within.rest()
@@ -261,7 +261,7 @@ async def test_stream__device_signed_out__ends_and_cannot_be_opened_again(stage:
     bob, alice = await stage.listen(address), await stage.listen(await stage.address(phone("alice")))
     payload = {"subscriber": BOB, "device": "d2"}
 
-    stage.desk.happen(FeedRow(1, "device.revoked", payload, NOW.timestamp()))
+    stage.server.happen(FeedRow(1, "device.revoked", payload, NOW.timestamp()))
 
     assert await bob.ends()
     assert (await stage.http.get(address)).status == 401
@@ -272,7 +272,7 @@ async def test_stream__api_key_revoked__ends_and_cannot_be_opened_again(stage: S
     address = await stage.address(BACK)
     backend, bob = await stage.listen(address), await stage.listen()
 
-    stage.desk.rulesets.swap(signed(2, [feature("ratio")], api_keys={}))
+    stage.server.rulesets.swap(signed(2, [feature("ratio")], api_keys={}))
 
     assert await backend.ends()
     assert (await stage.http.get(address)).status == 401
@@ -344,14 +344,14 @@ async def test_bulk__told_of_something_newer__waits_for_it(stage: Stage) -> None
     asked = asyncio.create_task(stage.http.post(f"{BULK}?flagConfigEtag=2.7", headers=phone("bob")))
     await asyncio.sleep(0.1)
     before = asked.done()
-    stage.desk.rulesets.swap(document(2))
+    stage.server.rulesets.swap(document(2))
     await asyncio.sleep(0.1)
     between = asked.done()
     stage.grant(7)
     body = await (await asked).json()
 
     assert (before, between) == (False, False)
-    assert stage.desk.nudged == 1
+    assert stage.server.nudged == 1
     assert body["metadata"]["ruleset"] == 2
     assert {each["key"]: each["value"] for each in body["flags"]}["voice-calls"] is True
 
@@ -363,7 +363,7 @@ async def test_bulk__told_of_something_later__waits_for_it(stage: Stage, modifie
     )
     await asyncio.sleep(0.1)
     before = asked.done()
-    stage.desk.rulesets.swap(signed(2, [feature("ratio")], published_at=5000))
+    stage.server.rulesets.swap(signed(2, [feature("ratio")], published_at=5000))
 
     assert before is False
     assert (await (await asked).json())["metadata"]["ruleset"] == 2
@@ -402,7 +402,7 @@ async def test_bulk__told_of_nothing_newer__answers_at_once(stage: Stage, query:
     response = await stage.http.post(f"{BULK}?{query}", headers=phone("bob"))
 
     assert response.status == 200
-    assert stage.desk.nudged == 0
+    assert stage.server.nudged == 0
 
 
 def test_pass__is_good__for_one_to_two_periods_whoever_it_is_for() -> None:

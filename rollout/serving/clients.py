@@ -1,4 +1,4 @@
-"""Where requests for decisions are answered without Django: who asks, and about whom."""
+"""Who asks for decisions without Django, about whom, and how often."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
@@ -17,10 +16,11 @@ from controlplane.base.refusal import NotAllowed, NotAuthenticated, TooMany, Try
 from rollout.rules.decision.decision import ApiKeyFact, Party, Ruleset
 from rollout.rules.limits import BACKEND_DECISIONS_PER_SECOND, PHONE_DECISIONS_PER_SECOND
 from rollout.serving.context import BadContext, Context
-from rollout.serving.feed import Feed, FeedRow, merge
+from rollout.serving.feed import merge
 from rollout.serving.pace import Pace
 from rollout.serving.party import BearerToken, party_of_context, party_of_row, party_of_token
-from rollout.serving.ruleset import NUMBER, Rulesets
+from rollout.serving.ruleset import NUMBER
+from rollout.serving.server import Server
 
 CACHE_SECONDS = 5.0
 MOST_CACHED = 20_000
@@ -29,37 +29,8 @@ AT_LEAST = "Rollcall-Ruleset-Min"  # the request's header: no older ruleset may 
 PATIENCE = 1.0  # seconds to wait for it
 
 
-class Desk(Protocol):
-    """What the process that serves decisions must offer.
-
-    `read_token` verifies a phone's access token and raises `NotAuthenticated`; `grace` is how long (s) past its end one
-    is honoured. `read_party` and `read_invites` run
-    `SELECT rollout_party(%s)` and `SELECT rollout_invites_left(%s)`, and raise `TryAgain` when PostgreSQL is away.
-    `nudge` looks for news at once; listeners in `on_feed` are called with new rows that `feed` already holds.
-    `stream_key` is 32 bytes, the same in every process.
-    """
-
-    rulesets: Rulesets
-    feed: Feed
-
-    @property
-    def allowed_origins(self) -> tuple[str, ...]: ...
-    @property
-    def public_url(self) -> str: ...
-    @property
-    def stream_key(self) -> bytes: ...
-    @property
-    def on_feed(self) -> list[Callable[[list[FeedRow]], None]]: ...
-    def nudge(self) -> None: ...
-    def read_token(self, raw: str) -> BearerToken: ...
-    def grace(self) -> int: ...
-    async def read_party(self, subscriber: str) -> Mapping[str, Any] | None: ...
-    async def read_invites(self, subscriber: str) -> Mapping[str, Any] | None: ...
-    def now(self) -> datetime: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Client:
     """Who asks: a phone with its token, or a backend with its key (then `token` is None and `key` its id)."""
 
     name: str
@@ -83,7 +54,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Target:
     """Whom a decision is about, before it is put together.
 
     With the same context, two of equal `mark` build equal parties. `strange` is true when a backend's targeting key is
@@ -135,63 +106,63 @@ def key_of(ruleset: Ruleset, raw: str, now: float, *scopes: str) -> ApiKeyFact:
     return key
 
 
-class Counter:
-    """Authenticates callers and finds the party that they ask about."""
+class Clients:
+    """Authenticates clients and finds the party that they ask about."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, server: Server) -> None:
+        self.server = server
         self._parties = Remembered()
         self._invites = Remembered()
         self._phones = Pace(PHONE_DECISIONS_PER_SECOND, burst=5 * PHONE_DECISIONS_PER_SECOND)
         self._news = asyncio.Event()
-        desk.rulesets.listeners.append(lambda old, new: self._woken())
+        server.rulesets.listeners.append(lambda old, new: self._woken())
         self._backends = Pace(BACKEND_DECISIONS_PER_SECOND, burst=BACKEND_DECISIONS_PER_SECOND)
 
-    def caller(self, request: web.Request) -> Caller:
+    def client(self, request: web.Request) -> Client:
         """Raises `NotAuthenticated`, `NotAllowed` (a key without the scope `evaluate`) or `TooMany`."""
         raw = credential(request)
-        now = self.desk.now().timestamp()
+        now = self.server.now().timestamp()
         if raw.startswith(KEY_PREFIX):
-            key = key_of(self.desk.rulesets.current, raw, now, "evaluate")
-            caller = Caller(f"key:{key.id}", None, key.id)
-            wait = self._backends.take(caller.name, now)
+            key = key_of(self.server.rulesets.current, raw, now, "evaluate")
+            client = Client(f"key:{key.id}", None, key.id)
+            wait = self._backends.take(client.name, now)
         else:
-            token = self.desk.read_token(raw)
-            if self.desk.feed.is_revoked(token.device):
+            token = self.server.read_token(raw)
+            if self.server.feed.is_revoked(token.device):
                 raise NotAuthenticated("This device was signed out. Sign in again.")
-            caller = Caller(f"subscriber:{token.subscriber}", token, credential=raw)
-            wait = self._phones.take(caller.name, now)
+            client = Client(f"subscriber:{token.subscriber}", token, credential=raw)
+            wait = self._phones.take(client.name, now)
         if wait:
             raise TooMany(f"Too many decisions were asked for. Try again in {wait} s.", retry_after=wait)
-        return caller
+        return client
 
-    async def standing(self, caller: Caller, context: Context) -> Standing:
+    async def target(self, client: Client, context: Context) -> Target:
         """The bearer of a phone's token, from memory; for a backend whoever its `targetingKey` names.
 
         A subscriber's id is looked up (≤ 5 s old); raises `TryAgain` when that can't be done. Any other key, or none,
         is somebody unknown, decided by the context alone.
         """
-        feed, members = self.desk.feed, context.members
-        token = caller.token
+        feed, members = self.server.feed, context.members
+        token = client.token
         if token is not None:
             happened = tuple(row.id for row in feed.facts_for(token.subscriber, token.issued_at))
-            mark: Hashable = (caller.credential, happened)
-            return Standing(token.subscriber, mark, lambda: party_of_token(token, feed, members))
-        subscriber = caller.asks_about(context)
+            mark: Hashable = (client.credential, happened)
+            return Target(token.subscriber, mark, lambda: party_of_token(token, feed, members))
+        subscriber = client.asks_about(context)
         read_at, row = await self._read_party(subscriber) if _is_id(subscriber) else (0.0, None)
         if row is None:
             unit = context.unit
-            return Standing(subscriber, caller.name, lambda: party_of_context(unit, members), strange=bool(unit))
+            return Target(subscriber, client.name, lambda: party_of_context(unit, members), strange=bool(unit))
         facts = feed.facts_for(subscriber, read_at)
-        mark = (caller.name, read_at, tuple(fact.id for fact in facts))
+        mark = (client.name, read_at, tuple(fact.id for fact in facts))
 
         def build() -> Party:
             party = party_of_row(row, members)
             return Party(party.subscriber, party.traits, merge(party.grants, facts)) if facts else party
 
-        return Standing(subscriber, mark, build)
+        return Target(subscriber, mark, build)
 
-    async def reach(self, request: web.Request) -> None:
+    async def await_ruleset(self, request: web.Request) -> None:
         """The ruleset that the request asks for, or a newer one, decides here. Raises `BadContext`, and `TryAgain` when
         it hasn't arrived within a second.
         """
@@ -200,9 +171,9 @@ class Counter:
             return
         if not (raw.isascii() and raw.isdigit() and len(raw) <= 16):
             raise BadContext(f"{AT_LEAST} must be a ruleset's number, as the header {NUMBER} of an answer gives it.")
-        rulesets, least = self.desk.rulesets, int(raw)
+        rulesets, least = self.server.rulesets, int(raw)
         if rulesets.current.version < least:
-            self.desk.nudge()
+            self.server.nudge()
             try:
                 async with asyncio.timeout(PATIENCE):
                     while rulesets.current.version < least:
@@ -216,19 +187,19 @@ class Counter:
         news.set()
 
     async def _read_party(self, subscriber: str) -> tuple[float, Mapping[str, Any] | None]:
-        now = self.desk.now().timestamp()
+        now = self.server.now().timestamp()
         found = self._parties.get(subscriber, now)
         if found is None:
-            found = (now, await self.desk.read_party(subscriber))
+            found = (now, await self.server.read_party(subscriber))
             self._parties.put(subscriber, *found)
         return found
 
     async def invites(self, subscriber: str) -> Mapping[str, Any]:
         """What the person may still give away, by feature (≤ 5 s old). Raises `TryAgain` without PostgreSQL."""
-        now = self.desk.now().timestamp()
+        now = self.server.now().timestamp()
         found = self._invites.get(subscriber, now)
         if found is None:
-            found = (now, await self.desk.read_invites(subscriber))
+            found = (now, await self.server.read_invites(subscriber))
             self._invites.put(subscriber, *found)
         return found[1] or {}
 

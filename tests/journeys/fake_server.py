@@ -81,7 +81,7 @@ class Token:
 GRANT = {"voice-calls": {"id": 5, "src": "operator", "depth": 0, "root": 5, "at": 1427800000}}
 
 
-class Desk:
+class FakeServer:
     """A process with everything in memory; `rows` stands for PostgreSQL, and None for its absence."""
 
     def __init__(self) -> None:
