@@ -28,6 +28,14 @@ class Limits:
     guesses: Limit
 
 
+# Passwords of operators, in a demonstration too. Every attempt counts, also one that succeeds.
+SIGN_INS = (
+    Limit("sign_in.pair", 10, HOUR // 4, "sign-ins as this operator from your address"),
+    Limit("sign_in.address", 50, HOUR // 4, "sign-ins from your address"),
+    Limit("sign_in.operator", 100, HOUR, "sign-ins as this operator"),
+)
+
+
 def limits(*, demonstration: bool, codes_per_day: int) -> Limits:
     """The catalogue. A demonstration sends no messages and plays all its phones from one address: it is generous."""
     many = 100_000

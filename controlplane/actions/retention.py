@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.db.models import Model
 
 from calls.models import CallRecord
@@ -43,6 +44,7 @@ def kept() -> list[Kept]:
         Kept(OneTimeCode, "expires_at", day),
         Kept(RefreshToken, "expires_at", timedelta()),
         Kept(LimitUse, "started_at", 2 * day),
+        Kept(Session, "expire_date", timedelta()),
     ]
 
 

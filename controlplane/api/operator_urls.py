@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from controlplane.api import audit, calls, deployment, explain, keys, outbox, overview, subscribers
 from rollout.api import areas, audiences, definitions, features, grants, invite_tree, previews, rulesets, waves, windows
@@ -60,5 +60,5 @@ urlpatterns = [
     path("audit/verify", audit.VerifyAuditView.as_view()),
     path("outbox", outbox.OutboxView.as_view()),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
 ]

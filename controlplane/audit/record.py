@@ -46,9 +46,9 @@ class Actor:
     def automatic(cls, name: str) -> Actor:
         return cls(ActorKind.AUTOMATIC, name, Channel.AUTOMATIC, frozenset(Right))
 
-    def require(self, right: Right) -> None:
+    def require(self, right: Right | None) -> None:
         """Raises `NotAllowed` with what is missing."""
-        if right not in self.rights:
+        if right is not None and right not in self.rights:
             raise NotAllowed(f"{self.name} may not do this: it takes {NEEDED[right]}.")
 
 

@@ -210,3 +210,9 @@ def test_each_page__in_each_look__fits_and_complains_about_nothing(console: Cons
             assert image.get_attribute("aria-label") or image.get_attribute("aria-labelledby"), path
 
     assert too_wide == []
+
+
+def test_documentation__under_the_policy__shows_the_operations(console: Console) -> None:
+    console.page.goto(f"{console.base}/api/docs")
+
+    expect(console.page.get_by_text("/api/features").first).to_be_visible()

@@ -40,15 +40,15 @@ _BY_EFFECT: Mapping[Effect, str] = {
     ),
     Effect.KEEPS: (
         "feature.created audience.created audience.deleted window.created window.reported wave.created wave.done"
-        " area.created subscribers.imported ruleset.published"
+        " area.created subscribers.imported ruleset.published session.opened session.refused"
     ),
 }
 EFFECTS: Mapping[str, Effect] = {verb: effect for effect, verbs in _BY_EFFECT.items() for verb in verbs.split()}
-_RIGHTS: Mapping[str, Right] = {"operator": Right.MANAGE, "role": Right.MANAGE}
+_RIGHTS: Mapping[str, Right | None] = {"operator": Right.MANAGE, "role": Right.MANAGE, "session": None}
 
 
-def right_for(verb: str) -> Right:
-    """The right that doing this takes. Raises KeyError for a verb that isn't listed."""
+def right_for(verb: str) -> Right | None:
+    """The right that doing this takes; None for signing in. Raises KeyError for a verb that isn't listed."""
     if verb not in EFFECTS:
         raise KeyError(f"{verb} isn't in controlplane/audit/rules/verbs.py: list it there.")
     return _RIGHTS.get(verb.partition(".")[0], Right.OPERATE)
