@@ -43,7 +43,7 @@ class Stand:
         try:
             self._servers.start()
             os.environ.update(
-                DATABASE_URL=locations.database_url(here),
+                DATABASE_URL=locations.owner_url(here) or "",
                 REDIS_URL=locations.redis_url(here),
                 ROLLCALL_SECRET=here.secret.hex(),
             )

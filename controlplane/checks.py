@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.utils.module_loading import import_string
 
-from controlplane.actions import functions
+from controlplane.actions import functions, privileges
 from controlplane.base.addresses import is_loopback
 from controlplane.base.env import LOG_SENDER, Env
 
@@ -152,6 +152,16 @@ def check_mistakes(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Che
 @register(Tags.security, deploy=True)
 def check_deployment(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
     return deployment_mistakes(settings.ENV)
+
+
+@register(Tags.database)
+def check_owner(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Asked by `manage.py check --database default`, and by `manage.py doctor`."""
+    if not kwargs.get("databases") or not (owner := privileges.owner_of_audit()):
+        return []
+    words = f"The application's database role can act as {owner}, who owns the audit and could change what it holds."
+    hint = "Let another role own the tables: set DATABASE_OWNER_URL where 'manage.py migrate' runs, and only there."
+    return [Warning(words, hint=hint, id="rollcall.W022")]
 
 
 @register(Tags.database)

@@ -97,6 +97,8 @@ def database(url: str) -> dict[str, Any]:
 DATABASE_URL = ENV.database_url or locations.database_url(ENV)
 REDIS_URL = ENV.redis_url or locations.redis_url(ENV)
 DATABASES = {"default": database(DATABASE_URL)}
+OWNER_URL = locations.owner_url(ENV)
+OWNER_DATABASE = database(OWNER_URL) if OWNER_URL else None  # what `migrate` uses
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

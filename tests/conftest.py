@@ -58,7 +58,8 @@ def _set_environment() -> None:
             embedded.Embedded(here, durable=False, postgres=not here.database_url, redis=not here.redis_url)
         )
         EMBEDDED[0].prepare()
-    os.environ["DATABASE_URL"] = locations.database_url(here)
+    os.environ.pop("DATABASE_OWNER_URL", None)  # tests make databases and empty tables: they are the owner
+    os.environ["DATABASE_URL"] = locations.owner_url(here) or locations.database_url(here)
     os.environ["REDIS_URL"] = locations.redis_url(here)
 
 

@@ -35,6 +35,7 @@ class Env:
 
     data: Path
     database_url: str | None
+    database_owner_url: str | None
     redis_url: str | None
     host: str
     port: int
@@ -226,6 +227,7 @@ def load(source: Mapping[str, str] | None = None) -> Env:
     env = Env(
         data=data,
         database_url=source.get("DATABASE_URL", "").strip() or None,
+        database_owner_url=source.get("DATABASE_OWNER_URL", "").strip() or None,
         redis_url=source.get("REDIS_URL", "").strip() or None,
         host=host,
         port=port,

@@ -10,6 +10,7 @@ from controlplane.base.env import Env
 from controlplane.base.keys import derive
 
 ROLE = DATABASE = "rollcall"
+OWNER = "rollcall_owner"  # of every table, so that the application owns none
 LONGEST_SOCKET_FOLDER = 90  # bytes; sun_path holds 108, and "/.s.PGSQL.5432.lock" comes after
 
 
@@ -34,9 +35,17 @@ def redis_password(secret: bytes) -> str:
 
 def database_url(env: Env) -> str:
     """DATABASE_URL, or the embedded PostgreSQL's: postgresql://user:password@/rollcall?host=<socket folder>."""
-    if env.database_url:
-        return env.database_url
-    return f"postgresql://{ROLE}:{postgres_password(env.secret)}@/{DATABASE}?host={quote(str(socket_folder(env.data)))}"
+    return env.database_url or _embedded_url(env, ROLE)
+
+
+def owner_url(env: Env) -> str | None:
+    """What `migrate` uses: DATABASE_OWNER_URL, or the embedded owner's; None where the application is the owner."""
+    return env.database_owner_url or (None if env.database_url else _embedded_url(env, OWNER))
+
+
+def _embedded_url(env: Env, role: str) -> str:
+    password = postgres_password(env.secret, role)
+    return f"postgresql://{role}:{password}@/{DATABASE}?host={quote(str(socket_folder(env.data)))}"
 
 
 def redis_url(env: Env) -> str:

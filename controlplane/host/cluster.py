@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane.base.keys import derive, key_id
-from controlplane.base.locations import DATABASE, ROLE, postgres_password
+from controlplane.base.locations import DATABASE, OWNER, ROLE, postgres_password
 from controlplane.host.child import Account, StartTrouble, private_folder, spawn
 from controlplane.host.server import (
     POSTGRES_MAJOR,
@@ -158,10 +158,12 @@ class Cluster:
         finally:
             password_file.unlink(missing_ok=True)
         self._configure(draft)
-        role = f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{postgres_password(self.secret)}';"
+        roles = [f"CREATE ROLE {ROLE} LOGIN PASSWORD '{postgres_password(self.secret)}';"]
+        roles += [f"CREATE ROLE {OWNER} LOGIN CREATEDB PASSWORD '{postgres_password(self.secret, OWNER)}';"]
         alone = [str(postgres_program("postgres", self.account)), "--single", "-j", "-D", str(draft), "postgres"]
-        self._must(alone, f"{role}\n\nCREATE DATABASE {DATABASE} OWNER {ROLE};\n\n")
+        self._must(alone, "\n\n".join([*roles, f"CREATE DATABASE {DATABASE} OWNER {OWNER};", ""]))
         write_private(draft / "rollcall.secret", self._mark(), self.account)
+        write_private(draft / "rollcall.roles", f"{OWNER} owns, {ROLE} uses", self.account)
         draft.rename(self.folder)
 
     def _must(self, argv: list[str], text: str = "") -> None:
@@ -193,6 +195,12 @@ class Cluster:
                 f"The database in {self.folder} is of PostgreSQL {version or '?'}, and this Rollcall brings "
                 f"{POSTGRES_MAJOR}. Dump it with the old version and load it here, or set ROLLCALL_DATA to a "
                 "new folder.",
+            )
+        if not (self.folder / "rollcall.roles").exists():
+            raise StartTrouble(
+                "cluster_version",
+                f"The database in {self.folder} is of an early Rollcall, whose application owned its tables. Delete it "
+                "with 'make reset', or set ROLLCALL_DATA to a new folder.",
             )
         if made_with != self._mark():
             raise StartTrouble(

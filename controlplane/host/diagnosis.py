@@ -25,6 +25,7 @@ from controlplane.api.health import heartbeat_ages
 from controlplane.base import locations, stores
 from controlplane.base.env import Env
 from controlplane.celery import HEARTBEAT_STALE_SECONDS
+from controlplane.checks import check_owner
 from controlplane.host import datafolder, server
 from controlplane.host.child import StartTrouble, system_account
 from controlplane.host.processes import ask, with_memory
@@ -90,6 +91,8 @@ def database(env: Env) -> Iterator[Finding]:
         return
     yield Finding("postgresql", Level.GOOD, f"PostgreSQL {state.version} answers, and commits synchronously.")
     yield from _migrations()
+    for message in check_owner(None, databases=["default"]):
+        yield Finding("audit's owner", Level.POOR, f"{message.msg} {message.hint}")
     yield _skew(url)
 
 

@@ -40,6 +40,8 @@ class Runtime:
     def start(self, name: str, arguments: list[str]) -> Server:
         """`python <arguments>` in the checkout; what it says goes to the log under its name."""
         environment = {**os.environ, **self.variables, "ROLLCALL_PROCESS": name}
+        if name != "migrate":
+            environment.pop("DATABASE_OWNER_URL", None)
         argv = [str(self.python), *arguments]
         server = Server(name, spawn(argv, environment=environment, account=self.account, folder=self.code))
         server.drain(self.say)

@@ -124,13 +124,13 @@ def test_embedded__started_as_root__the_servers_user_replaces_nothing_of_root(
 
 def test_embedded__stopped_and_started__keeps_rows(settings: env.Env, servers: embedded.Embedded) -> None:
     servers.start()
-    with psycopg.connect(locations.database_url(settings)) as connection:
+    with psycopg.connect(locations.owner_url(settings) or "") as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
     servers.stop()
 
     servers.start()
 
-    with psycopg.connect(locations.database_url(settings)) as connection:
+    with psycopg.connect(locations.owner_url(settings) or "") as connection:
         assert connection.execute("SELECT value FROM kept").fetchone() == (7,)
 
 
@@ -183,6 +183,7 @@ def test_embedded__cluster_in_use__says_by_whom(settings: env.Env, monkeypatch: 
         ("rm pg/global/pg_control", "damaged", "PostgreSQL says"),
         ("echo 15 > pg/PG_VERSION", "cluster_version", "is of PostgreSQL 15"),
         ("echo deadbeef > pg/rollcall.secret", "secret_changed", "another master secret"),
+        ("rm pg/rollcall.roles", "cluster_version", "of an early Rollcall"),
         ("rm -r pg; touch pg", "damaged", "is damaged"),
     ],
 )

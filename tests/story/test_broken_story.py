@@ -98,7 +98,7 @@ def first_failure(rows: dict[str, dict[str, object]]) -> str | None:
 
 def database(stack: Stack) -> psycopg.Connection:
     settings = {"ROLLCALL_DATA": str(stack.data)}
-    return psycopg.connect(locations.database_url(env.load(settings)), autocommit=True)
+    return psycopg.connect(locations.owner_url(env.load(settings)) or "", autocommit=True)
 
 
 @pytest.mark.parametrize("broken", BREAKS)

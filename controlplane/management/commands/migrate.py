@@ -1,12 +1,15 @@
-"""`manage.py migrate`: Django's own, and then the SQL functions that differ from their files."""
+"""`manage.py migrate`: Django's own as the owner of the tables, the SQL functions, and what the application may do."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError
 from django.core.management.commands.migrate import Command as Migrate
+from django.db import connection
 
+from controlplane.actions import privileges
 from controlplane.actions.functions import SignatureChanged, install
 
 
@@ -16,6 +19,10 @@ class Command(Migrate):
         return {**super().get_check_kwargs(options), "databases": None}
 
     def handle(self, *args: Any, **options: Any) -> None:
+        application = connection.settings_dict["USER"]
+        if settings.OWNER_DATABASE is not None:
+            connection.close()
+            connection.settings_dict.update(settings.OWNER_DATABASE)
         super().handle(*args, **options)
         if options["plan"] or options["check_unapplied"] or options["app_label"]:
             return
@@ -25,3 +32,5 @@ class Command(Migrate):
             raise CommandError(str(why)) from why
         if installed and options["verbosity"] > 0:
             self.stdout.write(f"  Installed {len(installed)} SQL functions.")
+        if settings.OWNER_DATABASE is not None:
+            privileges.grant(application)
