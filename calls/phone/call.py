@@ -67,7 +67,7 @@ class Peer:
 
 
 @dataclass(slots=True)
-class Desk:
+class PhoneParts:
     """What every call of a phone works with."""
 
     identity: Identity
@@ -81,8 +81,8 @@ class Desk:
 class Call:
     """One call as this phone sees it. The network's messages come in by `hear`; the user's wishes are methods."""
 
-    def __init__(self, desk: Desk, role: Role, wish: Wish) -> None:
-        self.desk = desk
+    def __init__(self, parts: PhoneParts, role: Role, wish: Wish) -> None:
+        self.parts = parts
         self.role = role
         self.wish = wish
         self.id = ""
@@ -108,10 +108,10 @@ class Call:
     def say(self, event: str, sentence: str, **fields: Any) -> None:
         peer = self.peer.name if self.peer else None
         ref, call = self.wish.ref, self.id or None
-        self.desk.reporter.say(event, sentence, **{"call": call, "peer": peer, "ref": ref, **fields})
+        self.parts.reporter.say(event, sentence, **{"call": call, "peer": peer, "ref": ref, **fields})
 
     def refused(self, refused: Refused, op: str) -> None:
-        self.desk.reporter.refused(refused.problem, op=op, ref=self.wish.ref, call=self.id or None)
+        self.parts.reporter.refused(refused.problem, op=op, ref=self.wish.ref, call=self.id or None)
 
     # The network's messages
 
@@ -140,7 +140,7 @@ class Call:
 
         Where a contact changed whom the user had compared, nothing happens until the user has agreed to it.
         """
-        if self.peer is not None and self.desk.identity.meet(self.peer.listed, self.peer.phone).must_agree:
+        if self.peer is not None and self.parts.identity.meet(self.peer.listed, self.peer.phone).must_agree:
             detail = f"You had compared the safety number of {self.peer.name}. Agree with `trust` before you answer."
             self.refused(Refused.here("key_changed", detail), "answer")
             return
@@ -165,11 +165,11 @@ class Call:
 
     async def _last_request(self, op: str, more: Mapping[str, Any], reason: str) -> None:
         try:
-            await self.desk.line.request(op, call=self.id, **more)
+            await self.parts.line.request(op, call=self.id, **more)
         except Refused as refused:
             if refused.code != "too_late":
                 raise
-            await self.desk.line.request("end", call=self.id, reason=reason)  # they answered before we gave up
+            await self.parts.line.request("end", call=self.id, reason=reason)  # they answered before we gave up
 
     def _last_op(self, reason: str) -> tuple[str, dict[str, Any]]:
         before = self.state in {State.CALLING, State.RINGING}
@@ -202,7 +202,7 @@ class Call:
         ending = self.over.result()
         self.state = State.OVER
         stats = await self._close_media()
-        self.desk.calls.pop(self.id, None)
+        self.parts.calls.pop(self.id, None)
         words = ending.words or f"The call is over: {ending.reason.replace('_', ' ')}."
         self.say("ended", words, reason=ending.reason, cause=ending.cause, words=words, stats=stats or None)
         self.done.set()
@@ -266,7 +266,7 @@ class Call:
         assert self.secret is not None
         blob = seal_transport(self.secret, self._next_counter, payload)
         self._next_counter += 1
-        await self.desk.line.request("relay", call=self.id, blob=b64(blob))
+        await self.parts.line.request("relay", call=self.id, blob=b64(blob))
 
     async def heard(self) -> Mapping[str, Any]:
         """The peer's next sealed message; repeats are dropped."""
@@ -285,12 +285,12 @@ class Call:
         own, expected = (confirmation(role, self.secret.handshake_hash) for role in (self.role, other))
         await self.media.confirm(own, expected, self.tell, self.heard)
         assert self.peer is not None
-        self.desk.identity.remember(self.peer.listed, self.peer.phone)
+        self.parts.identity.remember(self.peer.listed, self.peer.phone)
         tone = getattr(self.media, "tone", None)
         self.say(
             "media", "Connected from phone to phone, and confirmed.", set_up_ms=now_ms() - self.began_at, tone=tone
         )
-        ok = await self.desk.line.request("connected", call=self.id)
+        ok = await self.parts.line.request("connected", call=self.id)
         if ok.get("state") != "connected":
             await asyncio.wait_for(self._both_connected.wait(), SETUP_SECONDS)
         self.state = State.CONNECTED
@@ -314,7 +314,7 @@ class Call:
         while True:
             await asyncio.sleep(ALIVE_SECONDS)
             try:
-                await self.desk.line.request("alive", call=self.id, **more)
+                await self.parts.line.request("alive", call=self.id, **more)
             except Refused as refused:
                 if refused.code == "call_over":
                     self.finish(_ending({"words": refused.problem.get("detail"), **refused.problem}))

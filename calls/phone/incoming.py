@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from calls.phone.account import Refused
-from calls.phone.call import SETUP_SECONDS, Call, Desk, Ending, Peer, State
+from calls.phone.call import SETUP_SECONDS, Call, Ending, Peer, PhoneParts, State
 from calls.phone.identity import Identity
 from calls.phone.leg import SecurityError, Wish
 from calls.phone.outgoing import believe, fresh_pair
@@ -45,9 +45,9 @@ class Policy:
     wish: Wish = field(default_factory=Wish)
 
 
-async def take(desk: Desk, ring: Mapping[str, Any], policy: Policy) -> Ending | None:
+async def take(parts: PhoneParts, ring: Mapping[str, Any], policy: Policy) -> Ending | None:
     """Ring and see the call through. None where it never rang: the caller couldn't be believed, or the call is old."""
-    call = Call(desk, Role.RESPONDER, policy.wish)
+    call = Call(parts, Role.RESPONDER, policy.wish)
     call.id, call.state = str(ring["call"]), State.RINGING
     call.ticket = ring.get("ticket")
     try:
@@ -55,29 +55,29 @@ async def take(desk: Desk, ring: Mapping[str, Any], policy: Policy) -> Ending | 
     except NotFresh:
         assert call.peer is not None
         words = f"You missed a call from {call.peer.name}: it came too late, or one of the two phones' clocks is wrong."
-        desk.reporter.say("missed", words, call=call.id, peer=call.peer.phone, media=ring.get("media"))
+        parts.reporter.say("missed", words, call=call.id, peer=call.peer.phone, media=ring.get("media"))
         return None
     except (SecurityError, BadHandshake, BadBlob, BadDeviceList, KeyError, TypeError) as error:
         problem = {"code": "security_error", "detail": f"A call was refused unheard: {error}"}
-        desk.reporter.refused(problem, op="ring", call=call.id)
-        await _tell_quietly(desk, "decline", call.id)
+        parts.reporter.refused(problem, op="ring", call=call.id)
+        await _tell_quietly(parts, "decline", call.id)
         return None
-    desk.calls[call.id] = call
+    parts.calls[call.id] = call
     return await call.live(_flow(call, ring, responding, policy))
 
 
-async def _tell_quietly(desk: Desk, op: str, call: str) -> None:
+async def _tell_quietly(parts: PhoneParts, op: str, call: str) -> None:
     try:
-        await desk.line.request(op, call=call)
+        await parts.line.request(op, call=call)
     except Refused as refused:
-        desk.reporter.refused(refused.problem, op=op, call=call)
+        parts.reporter.refused(refused.problem, op=op, call=call)
 
 
-async def say_busy(desk: Desk, ring: Mapping[str, Any]) -> None:
+async def say_busy(parts: PhoneParts, ring: Mapping[str, Any]) -> None:
     """Already in a call: this device's leg ends, and nothing rings."""
     who = (ring.get("from") or {}).get("phone")
-    desk.reporter.say("busy", f"{who or 'Somebody'} called while you talk.", call=ring.get("call"), peer=who)
-    await _tell_quietly(desk, "busy", str(ring["call"]))
+    parts.reporter.say("busy", f"{who or 'Somebody'} called while you talk.", call=ring.get("call"), peer=who)
+    await _tell_quietly(parts, "busy", str(ring["call"]))
 
 
 def _believe_ring(call: Call, ring: Mapping[str, Any]) -> Responding:
@@ -88,7 +88,7 @@ def _believe_ring(call: Call, ring: Mapping[str, Any]) -> Responding:
     keys = call.peer.listed.device(call.peer_device)
     if keys is None:
         raise SecurityError("The calling device isn't signed by its account.")
-    identity, listed = call.desk.identity, call.peer.listed
+    identity, listed = call.parts.identity, call.peer.listed
     theirs = End(listed.subscriber, call.peer_device, listed.epoch, listed.account_key, call.peer.phone)
     payload, responding = _read(identity, call.id, theirs, ring)
     if responding.remote_static != keys.x25519:
@@ -123,15 +123,15 @@ async def _flow(call: Call, ring: Mapping[str, Any], responding: Responding, pol
     fields = {"from": peer.phone, "subscriber": peer.subscriber, "activates": activates, "words": words}
     fields["compared"] = peer.found.verified
     call.say("ring", sentence, media=ring.get("media"), **fields)
-    await call.desk.line.request("ringing", call=call.id)
+    await call.parts.line.request("ringing", call=call.id)
     await _until_answered(call, peer, policy)
     call.state, call.began_at = State.CONNECTING, now_ms()
-    call.media = call.desk.make_media(call.wish, list(ring.get("ice_servers") or []))
+    call.media = call.parts.make_media(call.wish, list(ring.get("ice_servers") or []))
     offer = await call.media.offer()
     message, call.secret = write_message_2(responding, fresh_pair(), pad(offer.as_json()))
     call.say("answering", "You answered.")
     try:
-        await call.desk.line.request("accept", call=call.id, blob=b64(message))
+        await call.parts.line.request("accept", call=call.id, blob=b64(message))
     except Refused as refused:
         call.refused(refused, "accept")
         raise
@@ -145,7 +145,7 @@ async def _flow(call: Call, ring: Mapping[str, Any], responding: Responding, pol
 
 async def _until_answered(call: Call, peer: Peer, policy: Policy) -> None:
     """Returns when the user answers. A changed key takes the answer out of every standing wish's hands."""
-    subscriber, until = call.desk.consents.pop(call.id, ("", 0.0))
+    subscriber, until = call.parts.consents.pop(call.id, ("", 0.0))
     trusted = peer.found.change is None
     if trusted and subscriber == peer.subscriber and time.monotonic() < until:
         call.answer()

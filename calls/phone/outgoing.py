@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from calls.phone.account import Refused
-from calls.phone.call import SETUP_SECONDS, Call, Desk, Ending, Peer, State
+from calls.phone.call import SETUP_SECONDS, Call, Ending, Peer, PhoneParts, State
 from calls.phone.leg import SecurityError, Wish
 from calls.phone.report import now_ms
 from calls.rules.blob import LIFETIME_SECONDS, End, Role, b64, pad, prologue, unb64, unpad
 from calls.rules.contacts import plain_number, words_of
-from calls.rules.devices import Standing, verify
+from calls.rules.devices import Comparison, verify
 from calls.rules.noise_ik import Initiated, KeyPair, read_message_2, write_message_1
 from calls.rules.sdp import Setup, parse
 
@@ -27,9 +27,9 @@ def fresh_pair() -> KeyPair:
     return KeyPair.of(secrets.token_bytes(32))
 
 
-async def place(desk: Desk, whom: Mapping[str, str], wish: Wish) -> Ending:
+async def place(parts: PhoneParts, whom: Mapping[str, str], wish: Wish) -> Ending:
     """Call a number (`{"phone": …}`) or a subscriber (`{"subscriber": …}`) and stay until the call is over."""
-    call = Call(desk, Role.INITIATOR, wish)
+    call = Call(parts, Role.INITIATOR, wish)
     whom = {what: plain_number(meant) if what == "phone" else meant for what, meant in whom.items()}
     who = whom.get("phone") or whom.get("subscriber")
     call.say("calling", f"Calling {who}.", to=who)
@@ -41,7 +41,7 @@ async def _flow(call: Call, whom: Mapping[str, str]) -> None:
     call.id, call.ticket = str(prepared["call"]), prepared.get("ticket")
     call.peer = believe(call, _as_meant(prepared["callee"], whom), whom.get("phone"))
     first = _first_messages(call, prepared["callee"].get("devices") or [])
-    call.desk.calls[call.id] = call
+    call.parts.calls[call.id] = call
     await _invite(call, {device: message for device, (message, _) in first.items()})
     accepted = await asyncio.wait_for(call.accepted.get(), PATIENCE_SECONDS)
     await _answer(call, accepted, {device: state for device, (_, state) in first.items()}, prepared)
@@ -50,16 +50,16 @@ async def _flow(call: Call, whom: Mapping[str, str]) -> None:
 
 async def _ask(call: Call, op: str, **body: Any) -> dict[str, Any]:
     try:
-        return await call.desk.line.request(op, **body)
+        return await call.parts.line.request(op, **body)
     except Refused as refused:
         call.refused(refused, op)
         raise
 
 
 async def _invite(call: Call, blobs: Mapping[str, bytes]) -> None:
-    identity = call.desk.identity
+    identity = call.parts.identity
     try:
-        await call.desk.line.request(
+        await call.parts.line.request(
             "invite",
             call=call.id,
             ticket=call.ticket,
@@ -77,8 +77,8 @@ async def _invite(call: Call, blobs: Mapping[str, bytes]) -> None:
 
 def _consent(call: Call, theirs: str, subscriber: str) -> None:
     """Both called each other: our user's own call is the consent to take theirs, for ten seconds."""
-    call.desk.consents[theirs] = (subscriber, time.monotonic() + GLARE_SECONDS)
-    waiting = call.desk.calls.get(theirs)
+    call.parts.consents[theirs] = (subscriber, time.monotonic() + GLARE_SECONDS)
+    waiting = call.parts.calls.get(theirs)
     if waiting is not None and waiting.peer is not None and waiting.peer.subscriber == subscriber:
         waiting.answer(call.wish)
     call.finish(Ending("glare_merged", None, "You called each other at the same moment; their call goes on."))
@@ -102,10 +102,10 @@ def believe(call: Call, said: Mapping[str, Any], phone: str | None) -> Peer:
     listed = verify(unb64(said.get("list")), unb64(said.get("signature")))
     if listed.subscriber != said.get("subscriber"):
         raise SecurityError("The device list belongs to somebody else than who was meant.")
-    if listed.device(call.desk.identity.device) is not None:
+    if listed.device(call.parts.identity.device) is not None:
         raise SecurityError("The device list names this very device.")
-    found = call.desk.identity.meet(listed, phone)
-    if found.standing in {Standing.WENT_BACK, Standing.FORKED}:
+    found = call.parts.identity.meet(listed, phone)
+    if found.comparison in {Comparison.WENT_BACK, Comparison.FORKED}:
         raise SecurityError("The device list goes back behind one that this phone has seen.")
     if found.change is not None:
         who = phone or listed.subscriber
@@ -119,7 +119,7 @@ def believe(call: Call, said: Mapping[str, Any], phone: str | None) -> Peer:
 def _first_messages(call: Call, devices: list[str]) -> dict[str, tuple[bytes, Initiated]]:
     """One sealed first message per device that the account has signed; others are left out."""
     assert call.peer is not None
-    identity, listed = call.desk.identity, call.peer.listed
+    identity, listed = call.parts.identity, call.peer.listed
     payload = pad({"media": MEDIA, "caps": ["opus"], "at": now_ms()})
     messages: dict[str, tuple[bytes, Initiated]] = {}
     for device in devices:
@@ -146,6 +146,6 @@ async def _answer(
     payload, call.secret = read_message_2(state, unb64(accepted.get("blob")))
     call.say("accepted", f"{call.peer.name if call.peer else 'They'} answered.", device=call.peer_device)
     offer = parse(unpad(payload), Setup.ACTPASS)
-    call.media = call.desk.make_media(call.wish, list(prepared.get("ice_servers") or []))
+    call.media = call.parts.make_media(call.wish, list(prepared.get("ice_servers") or []))
     answer = await asyncio.wait_for(call.media.answer(offer), SETUP_SECONDS)
     await call.tell({"t": "answer", "session": answer.as_json()})

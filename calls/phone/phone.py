@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from calls.phone.account import Account, AskCode, Refused
-from calls.phone.call import Call, Desk, Ending, State
+from calls.phone.call import Call, Ending, PhoneParts, State
 from calls.phone.identity import Identity
 from calls.phone.incoming import Policy, say_busy, take
 from calls.phone.leg import MakeMedia, Wish
@@ -56,11 +56,11 @@ class Phone:
         self.http = aiohttp.ClientSession()
         self.account = Account(self.identity, self.url, self.http)
         self.signaling = Signaling(self.account, self.reporter, self.hear)
-        self.desk = Desk(self.identity, self.signaling, self.reporter, self.make_media, calls={}, consents={})
+        self.parts = PhoneParts(self.identity, self.signaling, self.reporter, self.make_media, calls={}, consents={})
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        farewells = [asyncio.create_task(call.hang_up()) for call in list(self.desk.calls.values())]
+        farewells = [asyncio.create_task(call.hang_up()) for call in list(self.parts.calls.values())]
         if farewells:
             await asyncio.wait(farewells, timeout=FAREWELL_SECONDS)  # the server may be away: then its timers end them
             for farewell in farewells:
@@ -98,10 +98,10 @@ class Phone:
     @property
     def call(self) -> Call | None:
         """The call that this phone is in, or that rings."""
-        return next((call for call in self.desk.calls.values() if not call.over.done()), None)
+        return next((call for call in self.parts.calls.values() if not call.over.done()), None)
 
     async def place(self, whom: Mapping[str, str], wish: Wish) -> Ending:
-        return await place(self.desk, whom, wish)
+        return await place(self.parts, whom, wish)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run on the side; what fails unexpectedly is said, never swallowed."""
@@ -135,7 +135,7 @@ class Phone:
             case "features":
                 self.reporter.say("features_changed", "", version=event.get("version"))
             case kind:
-                call = self.desk.calls.get(str(event.get("call")))
+                call = self.parts.calls.get(str(event.get("call")))
                 if call is not None:
                     call.hear(kind, event)
 
@@ -153,7 +153,7 @@ class Phone:
             return
         present = self.call
         if present is not None and not self._may_be_glare(present, event):
-            self.spawn(say_busy(self.desk, event))
+            self.spawn(say_busy(self.parts, event))
             return
         self.spawn(self._take(event))
 
@@ -166,7 +166,7 @@ class Phone:
         wish = self.policy.wish
         if wish.record is not None:
             wish = replace(wish, record=named(wish.record, str(event.get("call"))))
-        await take(self.desk, event, replace(self.policy, wish=wish))
+        await take(self.parts, event, replace(self.policy, wish=wish))
         self.ended += 1
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from calls.rules.devices import DeviceList, Pin, Standing, pin_of, standing
+from calls.rules.devices import Comparison, DeviceList, Pin, compare, pin_of
 
 
 class Change(StrEnum):
@@ -61,13 +61,13 @@ class Contact:
 class Recognised:
     """How a claim stands to what is remembered. `touched` are the contacts that it agrees with or replaces."""
 
-    standing: Standing
+    comparison: Comparison
     change: Change | None
     touched: tuple[Contact, ...]
 
     @property
     def is_first(self) -> bool:
-        return self.standing is Standing.FIRST_SEEN
+        return self.comparison is Comparison.FIRST_SEEN
 
     @property
     def verified(self) -> bool:
@@ -89,10 +89,10 @@ def recognise(contacts: Iterable[Contact], listed: DeviceList, phone: str | None
     touched = tuple(contact for contact in contacts if _touches(contact, claim))
     change = _change(touched, claim)
     if change is None:
-        return Recognised(standing(listed, touched[0].pin if touched else None), None, touched)
+        return Recognised(compare(listed, touched[0].pin if touched else None), None, touched)
     if all(contact.agreed and contact.rival == claim for contact in touched):
-        return Recognised(Standing.FIRST_SEEN, None, touched)
-    return Recognised(Standing.KEY_CHANGED, change, touched)
+        return Recognised(Comparison.FIRST_SEEN, None, touched)
+    return Recognised(Comparison.KEY_CHANGED, change, touched)
 
 
 def remembered(found: Recognised, listed: DeviceList, phone: str | None) -> Contact:

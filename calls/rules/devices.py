@@ -32,7 +32,7 @@ class BadDeviceList(ValueError):
     """The list can't be believed; the message says why."""
 
 
-class Standing(StrEnum):
+class Comparison(StrEnum):
     """How a verified list stands to the one that we remember of this account."""
 
     FIRST_SEEN = "first_seen"
@@ -152,22 +152,22 @@ def check_successor(new: DeviceList, last_body: bytes | None) -> None:
         raise BadDeviceList("The device list doesn't name the hash of the one before it.")
 
 
-def standing(listed: DeviceList, pin: Pin | None) -> Standing:
+def compare(listed: DeviceList, pin: Pin | None) -> Comparison:
     """How a verified list stands to what we remember. Lists that we missed in between can't be checked.
 
     Epochs count under one account key only: a lie about the key must not make the true key's lists look old.
     """
     if pin is None:
-        return Standing.FIRST_SEEN
+        return Comparison.FIRST_SEEN
     if listed.account_key != pin.account_key:
-        return Standing.KEY_CHANGED
+        return Comparison.KEY_CHANGED
     if listed.epoch < pin.epoch:
-        return Standing.WENT_BACK
+        return Comparison.WENT_BACK
     if listed.epoch == pin.epoch:
-        return Standing.SAME if digest(listed.as_bytes()) == pin.digest else Standing.FORKED
+        return Comparison.SAME if digest(listed.as_bytes()) == pin.digest else Comparison.FORKED
     if listed.epoch == pin.epoch + 1 and listed.previous != pin.digest:
-        return Standing.FORKED
-    return Standing.NEWER
+        return Comparison.FORKED
+    return Comparison.NEWER
 
 
 def pin_of(listed: DeviceList) -> Pin:

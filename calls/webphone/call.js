@@ -33,7 +33,7 @@ export class Call {
     this.agreed = agreed; // a claim that contradicts a contact, and that the person wants all the same
     this.id = null;
     this.key = crypto.randomUUID(); // in the list of calls
-    this.peer = { phone, subscriber: null, standing: null, change: null, mustAgree: false, verified: false };
+    this.peer = { phone, subscriber: null, comparison: null, change: null, mustAgree: false, verified: false };
     this.state = null;
     this.ended = null;
     this.muted = false;

@@ -31,7 +31,7 @@ function keyWarning(call) {
 
 /** A first contact is nobody's word but the server's, until people compare. */
 function firstContact(call) {
-  if (call.peer.standing !== "first_seen") return null;
+  if (call.peer.comparison !== "first_seen") return null;
   return h("p", { class: "quiet" }, "Your first call with this number: nobody has compared the safety number yet.");
 }
 

@@ -2,7 +2,7 @@
 // The same rules as calls/rules/contacts.py.
 
 import { toB64 } from "./bytes.js";
-import { pinOf, standing } from "./devices.js";
+import { compare, pinOf } from "./devices.js";
 
 /** What changed: {who} is how the person is shown. */
 const WORDS = {
@@ -22,7 +22,7 @@ export function claimOf(list, phone) {
 
 /**
  * How a verified list and the number that it came with stand to the contacts ({phone, subscriber, accountKey, epoch, digest,
- * verified}): {standing, change, touched, verified, mustAgree}. `agreed` is a claim whose changes the person has agreed to:
+ * verified}): {comparison, change, touched, verified, mustAgree}. `agreed` is a claim whose changes the person has agreed to:
  * it counts as seen for the first time. A list that goes back or forks throws.
  */
 export function recognise(contacts, list, phone, agreed = null) {
@@ -32,10 +32,10 @@ export function recognise(contacts, list, phone, agreed = null) {
   const found = { change: null, touched, verified: false, mustAgree: false };
   if (change === null) {
     const [pin = null] = touched;
-    return { ...found, standing: standing(list, pin), verified: pin?.verified === true };
+    return { ...found, comparison: compare(list, pin), verified: pin?.verified === true };
   }
-  if (agreed && same(agreed, claim)) return { ...found, standing: "first_seen" };
-  return { ...found, standing: "key_changed", change, mustAgree: touched.some(({ verified }) => verified) };
+  if (agreed && same(agreed, claim)) return { ...found, comparison: "first_seen" };
+  return { ...found, comparison: "key_changed", change, mustAgree: touched.some(({ verified }) => verified) };
 }
 
 /** The contact that takes the place of all that `found` touched, once a call has proved the keys. */

@@ -93,7 +93,7 @@ function key32(encoded) {
  * How a list stands to what this phone remembers of the account (a pin, or null): "first_seen", "same", "newer" or
  * "key_changed" (visible to people). A list that goes back or forks throws: it can't be believed.
  */
-export function standing(list, pin) {
+export function compare(list, pin) {
   if (pin === null) return "first_seen";
   if (toB64(list.accountKey) !== pin.accountKey) return "key_changed"; // epochs count under one key only
   need(list.epoch >= pin.epoch, "The other side's device list is older than one that this phone has seen.");

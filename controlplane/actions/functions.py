@@ -47,9 +47,9 @@ def installed() -> dict[str, str]:
 
 def stale(texts: Mapping[str, str] | None = None) -> list[str]:
     """Which files differ from what the database has, by name."""
-    standing = installed()
+    present = installed()
     return [
-        name for name, digest in digests(sources() if texts is None else texts).items() if standing.get(name) != digest
+        name for name, digest in digests(sources() if texts is None else texts).items() if present.get(name) != digest
     ]
 
 

@@ -31,7 +31,7 @@ def actor_of(request: HttpRequest) -> Actor:
     return Actor.operator(request.user.get_username(), rights_of(request.user))
 
 
-class ByActions(ModelAdmin):  # type: ignore[misc]
+class WrittenByActions(ModelAdmin):  # type: ignore[misc]
     """Rows that only actions write. A refusal of an action stands above the form, and nothing is stored."""
 
     list_per_page = 50
@@ -104,7 +104,7 @@ def style(form: Any) -> None:
         form.base_fields["why"].widget = UnfoldAdminTextInputWidget()
 
 
-class Reasoned(ByActions):
+class Reasoned(WrittenByActions):
     form = ReasonedForm
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

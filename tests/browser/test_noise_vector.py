@@ -186,10 +186,10 @@ return {...signed, key: bytes.toB64(own.publicBytes),
     {accountKey: bytes.fromB64(given.other.key), subscriber: given.other.subscriber}),
   tampered: await attempt(() => devices.readList(tampered, {subscriber: given.subscriber})),
   stranger: await attempt(() => devices.readList(signed, {subscriber: given.other.subscriber})),
-  back: await attempt(() => devices.standing(read, {...devices.pinOf(read), epoch: 3})),
-  fork: await attempt(() => devices.standing(read, {...devices.pinOf(read), digest: "x"})),
-  same: devices.standing(read, devices.pinOf(read)),
-  changed: devices.standing(read, {epoch: 1, accountKey: given.other.key, digest: read.previous})};
+  back: await attempt(() => devices.compare(read, {...devices.pinOf(read), epoch: 3})),
+  fork: await attempt(() => devices.compare(read, {...devices.pinOf(read), digest: "x"})),
+  same: devices.compare(read, devices.pinOf(read)),
+  changed: devices.compare(read, {epoch: 1, accountKey: given.other.key, digest: read.previous})};
 """)
 
 
@@ -223,7 +223,8 @@ return given.claims.map(([list, phone]) => {
   const found = recognise([bob], read(list), phone);
   const agreed = recognise([bob], read(list), phone, claimOf(read(list), phone));
   const kept = remembered(agreed, read(list), phone, agreed.verified);
-  return [found.standing, found.change, found.verified, found.mustAgree, agreed.standing, kept.phone, kept.verified];
+  return [found.comparison, found.change, found.verified, found.mustAgree, agreed.comparison,
+          kept.phone, kept.verified];
 });
 """)
 
@@ -247,7 +248,7 @@ async def test_contacts__every_case_of_python_s__are_recognised_alike_in_the_bro
         claim = contacts.Claim(phone, theirs.subscriber, theirs.account_key)
         agreed = contacts.recognise([replace(bob, rival=claim, agreed=True)], theirs, phone)
         kept = contacts.remembered(agreed, theirs, phone)
-        facts = [found.standing, found.change, found.verified, found.must_agree, agreed.standing]
+        facts = [found.comparison, found.change, found.verified, found.must_agree, agreed.comparison]
         assert answer == [*facts, kept.phone, kept.verified]
 
 

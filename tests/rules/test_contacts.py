@@ -15,7 +15,7 @@ from calls.rules.contacts import (
     remembered,
     words_of,
 )
-from calls.rules.devices import DeviceKeys, DeviceList, Standing, pin_of
+from calls.rules.devices import Comparison, DeviceKeys, DeviceList, pin_of
 
 BOBS, NEW, MALLORYS = b"\1" * 32, b"\2" * 32, b"\3" * 32
 BOB, MALLORY = "018f2f6e-0000-7000-8000-00000000000b", "018f2f6e-0000-7000-8000-00000000000c"
@@ -51,12 +51,12 @@ def bob(**more: object) -> Contact:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("verified", [False, True])
 def test_recognise__what_is_claimed__says_what_has_changed(case: str, verified: bool) -> None:
-    (subscriber, key, epoch, phone), standing, change = CASES[case]
+    (subscriber, key, epoch, phone), comparison, change = CASES[case]
 
     found = recognise([bob(verified=verified)], listed(subscriber, key, epoch), phone)
 
-    assert (found.standing, found.change) == (standing, change)
-    assert found.verified is (verified and standing in {"same", "newer"})
+    assert (found.comparison, found.change) == (comparison, change)
+    assert found.verified is (verified and comparison in {"same", "newer"})
     assert found.must_agree is (verified and change is not None)
 
 
@@ -68,7 +68,7 @@ def test_recognise__a_change_that_the_user_agreed_to__is_a_first_contact_and_no_
     found = recognise([agreed], listed(subscriber, key, epoch), phone)
     other = recognise([agreed], listed(subscriber, b"\7" * 32, epoch), phone)
 
-    assert (found.standing, found.change, found.verified) == (Standing.FIRST_SEEN, None, False)
+    assert (found.comparison, found.change, found.verified) == (Comparison.FIRST_SEEN, None, False)
     assert found.touched == (agreed,)
     assert other.change is not None or not other.touched
 

@@ -12,16 +12,16 @@ from nacl.signing import SigningKey
 from calls.rules.blob import canonical
 from calls.rules.devices import (
     BadDeviceList,
+    Comparison,
     DeviceKeys,
     DeviceList,
-    Standing,
     check_successor,
+    compare,
     digest,
     parse,
     pin_of,
     safety_number,
     sign,
-    standing,
     verify,
 )
 
@@ -163,15 +163,15 @@ def test_standing__every_way_a_list_can_stand_to_the_last_one() -> None:
     third = next_list(second)
     pin = pin_of(second)
 
-    assert standing(first, None) is Standing.FIRST_SEEN
-    assert standing(second, pin) is Standing.SAME
-    assert standing(third, pin) is Standing.NEWER
-    assert standing(next_list(third), pin) is Standing.NEWER  # the one between wasn't seen
-    assert standing(first, pin) is Standing.WENT_BACK
-    assert standing(replace(second, devices=()), pin) is Standing.FORKED
-    assert standing(replace(second, account_key=account_key("mallory")), pin) is Standing.KEY_CHANGED
-    assert standing(replace(third, previous=bytes(32)), pin) is Standing.FORKED
-    assert standing(replace(third, account_key=account_key("new phone")), pin) is Standing.KEY_CHANGED
+    assert compare(first, None) is Comparison.FIRST_SEEN
+    assert compare(second, pin) is Comparison.SAME
+    assert compare(third, pin) is Comparison.NEWER
+    assert compare(next_list(third), pin) is Comparison.NEWER  # the one between wasn't seen
+    assert compare(first, pin) is Comparison.WENT_BACK
+    assert compare(replace(second, devices=()), pin) is Comparison.FORKED
+    assert compare(replace(second, account_key=account_key("mallory")), pin) is Comparison.KEY_CHANGED
+    assert compare(replace(third, previous=bytes(32)), pin) is Comparison.FORKED
+    assert compare(replace(third, account_key=account_key("new phone")), pin) is Comparison.KEY_CHANGED
 
 
 def test_safety_number__either_order__is_the_same_sixty_digits() -> None:

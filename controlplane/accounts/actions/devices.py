@@ -140,11 +140,11 @@ def put_device_list(body: bytes, *, signature: bytes, device: Device, now: datet
         last = current_list(owner)
         registered = _registered(owner)
         check_owner(listed, owner, registered)
-        standing = _standing(last)
-        check_author(listed, device.id, standing, registered)
+        last_list = _read(last)
+        check_author(listed, device.id, last_list, registered)
         if last is not None and bytes(last.body) == body:
             return last.epoch
-        check_follows(listed, standing)
+        check_follows(listed, last_list)
         DeviceList.objects.create(
             subscriber_id=owner,
             epoch=listed.epoch,
@@ -164,7 +164,7 @@ def current_list(subscriber_id: UUID) -> DeviceList | None:
 
 def listed_devices(subscriber_id: UUID) -> frozenset[UUID]:
     """The ids that stand on the newest list."""
-    last = _standing(current_list(subscriber_id))
+    last = _read(current_list(subscriber_id))
     return frozenset(last.devices) if last else frozenset()
 
 
@@ -173,7 +173,7 @@ def _registered(subscriber_id: UUID) -> dict[UUID, DeviceKeys]:
     return {device.id: DeviceKeys(bytes(device.ed25519), bytes(device.x25519)) for device in rows}
 
 
-def _standing(last: DeviceList | None) -> SignedList | None:
+def _read(last: DeviceList | None) -> SignedList | None:
     return None if last is None else read_list(bytes(last.body))
 
 
