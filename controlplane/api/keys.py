@@ -11,8 +11,9 @@ from rest_framework.views import APIView
 
 from controlplane.accounts.models import ApiKey
 from controlplane.actions import keys
+from controlplane.base.refusal import NotFound
 from controlplane.rest.authentication import actor_of
-from controlplane.rest.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
+from controlplane.rest.bodies import PAGING, ReasonBody, created, list_of, listed, newest_page, read
 
 SCOPES = [
     ("evaluate", "Ask what somebody has"),
@@ -58,7 +59,17 @@ class KeysView(APIView):
         body = read(KeyBody, request)
         maker = request.auth if isinstance(request.auth, ApiKey) else None
         key, row = keys.issue(body.pop("name"), actor=actor_of(request), now=timezone.now(), maker=maker, **body)
-        return Response({**KeyAnswer(row).data, "key": key}, status=201)
+        return created(request, Response({**KeyAnswer(row).data, "key": key}), row.pk)
+
+
+class KeyView(APIView):
+    @extend_schema(responses=KeyAnswer, operation_id="get_key")
+    def get(self, request: Request, id: int) -> Response:
+        """One API key, without its secret."""
+        row = ApiKey.objects.filter(pk=id).first()
+        if row is None:
+            raise NotFound(f"There is no API key {id}.")
+        return Response(KeyAnswer(row).data)
 
 
 class RevokeKeyView(APIView):

@@ -55,6 +55,7 @@ urlpatterns = [
     path("subscribers/<str:named>/devices/<uuid:device>/revoke", subscribers.RevokeDeviceView.as_view()),
     path("calls/<uuid:id>", calls.CallView.as_view()),
     path("keys", keys.KeysView.as_view()),
+    path("keys/<int:id>", keys.KeyView.as_view()),
     path("keys/<int:id>/revoke", keys.RevokeKeyView.as_view()),
     path("audit", audit.AuditView.as_view()),
     path("audit/verify", audit.VerifyAuditView.as_view()),

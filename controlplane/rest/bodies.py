@@ -18,6 +18,7 @@ from controlplane.rest.authentication import actor_of
 
 M = TypeVar("M", bound=Model)
 MOST = 1000
+WHY = "Say why: the reason stands in the audit."
 
 
 class Body(serializers.Serializer[Any]):
@@ -41,6 +42,14 @@ class ReasonBody(Body):
                                    help_text="Why; it stands in the audit")  # fmt: skip
 
 
+class WhyBody(Body):
+    """For what gives something to people: nobody finds out later why, unless it is said now."""
+
+    reason = serializers.CharField(max_length=500, help_text="Why; it stands in the audit", error_messages={
+        "required": WHY, "null": WHY, "blank": WHY,
+    })  # fmt: skip
+
+
 def read(kind: type[serializers.Serializer[Any]], request: Request, *, partial: bool = False) -> dict[str, Any]:
     """The validated body, or a problem with the path of each fault."""
     body = kind(data=request.data, partial=partial)
@@ -51,6 +60,13 @@ def read(kind: type[serializers.Serializer[Any]], request: Request, *, partial: 
 def reasoned(request: Request) -> dict[str, Any]:
     """What a verb that takes only a reason hands to its action: why, who, and when."""
     return {"reason": read(ReasonBody, request)["reason"], "actor": actor_of(request), "now": timezone.now()}
+
+
+def created(request: Request, response: Response, name: object) -> Response:
+    """The answer about something new of this list, with the address where it stands."""
+    response.status_code = 201
+    response["Location"] = f"{request.path.rstrip('/')}/{name}"
+    return response
 
 
 def list_of(kind: type[serializers.Serializer[Any]]) -> Any:

@@ -19,7 +19,7 @@ from controlplane.rest.problems import as_response
 View = Callable[..., HttpResponseBase]
 ACTING = ("POST", "PUT", "PATCH", "DELETE")
 LONGEST = 200
-KEPT_HEADERS = ("Content-Type", "ETag")
+KEPT_HEADERS = ("Content-Type", "ETag", "Location")
 
 
 class IdempotencyKeys:

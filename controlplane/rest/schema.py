@@ -32,6 +32,8 @@ IF_MATCH = {
     "description": "The ETag of an earlier answer: refused with 412 when the thing was changed since",
     "schema": {"type": "string", "pattern": '^("[0-9a-f]{1,16}"|\\*)$'},
 }
+LOCATION = {"description": "Where the new thing stands", "schema": {"type": "string", "format": "uri-reference"}}
+CREATING = ("/api/features", "/api/audiences", "/api/areas", "/api/windows", "/api/waves", "/api/keys")
 TAGGED = ("/api/features/{key}", "/api/audiences/{key}", "/api/areas/{key}")
 
 
@@ -49,6 +51,8 @@ def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
                 operation.setdefault("parameters", []).extend(_headers(path, method))
                 if not operation["parameters"]:
                     del operation["parameters"]
+                if made := operation["responses"].get("201") if path in CREATING else None:
+                    made["headers"] = {"Location": LOCATION}
                 words = operation.get("description", "")
                 operation.setdefault("summary", words.partition("\n")[0].partition(". ")[0].rstrip("."))
                 operation["tags"] = ["phones" if path.startswith("/v1/") else "operators"]

@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 
 from controlplane.base.refusal import NotFound
 from controlplane.rest.authentication import actor_of
-from controlplane.rest.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read
+from controlplane.rest.bodies import PAGING, ReasonBody, created, list_of, listed, newest_page, read
 from controlplane.rest.etags import tag_asked, tagged
 from rollout.actions import areas
 from rollout.models import Area, CapacityDecision, Measurement
@@ -80,8 +80,8 @@ def _with_row(area: Area) -> Area:
     return area
 
 
-def _answer(area: Area, *, status: int = 200) -> Response:
-    return tagged(Response(AreaAnswer(_with_row(area)).data, status=status), areas.tag_of(area))
+def _answer(area: Area) -> Response:
+    return tagged(Response(AreaAnswer(_with_row(area)).data), areas.tag_of(area))
 
 
 class AreasView(APIView):
@@ -99,7 +99,7 @@ class AreasView(APIView):
         body = read(AreaBody, request)
         made = areas.create_area(body.pop("key"), actor=actor_of(request), now=timezone.now(), **body)
         made.refresh_from_db()
-        return _answer(made, status=201)
+        return created(request, _answer(made), made.key)
 
 
 class AreaView(APIView):

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from controlplane.rest.authentication import actor_of
-from controlplane.rest.bodies import PAGING_BY_KEY, ReasonBody, keyed_page, list_of, listed, read
+from controlplane.rest.bodies import PAGING_BY_KEY, ReasonBody, created, keyed_page, list_of, listed, read
 from controlplane.rest.etags import revision_asked, tagged
 from rollout.actions import audiences
 from rollout.api.clauses import AnyOf, AnyOfShown
@@ -48,8 +48,8 @@ class AudienceDetailAnswer(AudienceAnswer):
         return uses(audience.key)
 
 
-def answer(audience: Audience, *, status: int = 200) -> Response:
-    return tagged(Response(AudienceDetailAnswer(audience).data, status=status), audience.revision)
+def answer(audience: Audience) -> Response:
+    return tagged(Response(AudienceDetailAnswer(audience).data), audience.revision)
 
 
 class AudiencesView(APIView):
@@ -63,7 +63,7 @@ class AudiencesView(APIView):
         """A new audience, that rules, waves and other audiences can name."""
         body = read(AudienceBody, request)
         made = audiences.create_audience(body.pop("key"), actor=actor_of(request), now=timezone.now(), **body)
-        return answer(made, status=201)
+        return created(request, answer(made), made.key)
 
 
 class AudienceView(APIView):

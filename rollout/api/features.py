@@ -14,7 +14,17 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from controlplane.rest.authentication import actor_of
-from controlplane.rest.bodies import PAGING_BY_KEY, ReasonBody, keyed_page, list_of, listed, read
+from controlplane.rest.bodies import (
+    PAGING_BY_KEY,
+    Body,
+    ReasonBody,
+    WhyBody,
+    created,
+    keyed_page,
+    list_of,
+    listed,
+    read,
+)
 from controlplane.rest.etags import revision_asked, tagged
 from rollout.actions import features
 from rollout.errors import FeatureUnknown
@@ -57,7 +67,7 @@ class KillBody(ReasonBody):
     end_calls = serializers.BooleanField(default=False, help_text="Also end the calls that run")
 
 
-class AccessBody(ReasonBody):
+class AccessBody(WhyBody):
     access = serializers.ChoiceField(choices=labels.ACCESS)
 
 
@@ -87,8 +97,8 @@ def of_feature(request: Request, rows: Any) -> Any:
     return rows.filter(feature__key=key) if key else rows
 
 
-def answer(feature: Feature, *, status: int = 200) -> Response:
-    return tagged(Response(FeatureAnswer(feature).data, status=status), feature.revision)
+def answer(feature: Feature) -> Response:
+    return tagged(Response(FeatureAnswer(feature).data), feature.revision)
 
 
 def done(request: Request, key: str, action: Callable[..., Feature], **body: Any) -> Response:
@@ -120,7 +130,7 @@ class FeaturesView(APIView):
             actor=actor_of(request),
             now=timezone.now(),
         )
-        return answer(made, status=201)
+        return created(request, answer(made), made.key)
 
 
 class FeatureView(APIView):
@@ -140,18 +150,18 @@ class FeatureView(APIView):
         return answer(changed)
 
 
-def verb(name: str, action: Callable[..., Feature], words: str) -> type[APIView]:
+def verb(name: str, action: Callable[..., Feature], words: str, body: type[Body] = WhyBody) -> type[APIView]:
     """The view of a verb that takes only a reason."""
 
-    @extend_schema(request=ReasonBody, responses=FeatureAnswer, operation_id=f"{name}_feature", description=words)
+    @extend_schema(request=body, responses=FeatureAnswer, operation_id=f"{name}_feature", description=words)
     def post(self: APIView, request: Request, key: str) -> Response:
-        return done(request, key, action, **read(ReasonBody, request))
+        return done(request, key, action, **read(body, request))
 
     return type(f"{name.capitalize()}View", (APIView,), {"post": post})
 
 
 OnView = verb("on", features.switch_on, "Switches the feature on.")
-OffView = verb("off", features.switch_off, "No new calls; running ones finish.")
+OffView = verb("off", features.switch_off, "No new calls; running ones finish.", ReasonBody)
 UnkillView = verb("unkill", features.unkill, "As it was before the kill.")
 LaunchView = verb("launch", features.launch, "Whoever is eligible has it; no grant is needed any more.")
 

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from controlplane.base.refusal import NotFound
 from controlplane.rest.authentication import actor_of
-from controlplane.rest.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read, reasoned
+from controlplane.rest.bodies import PAGING, ReasonBody, created, list_of, listed, newest_page, read, reasoned
 from rollout.actions import waves
 from rollout.api.clauses import AnyOf, AnyOfShown
 from rollout.api.features import OF_FEATURE, of_feature
@@ -39,11 +39,11 @@ class WaveAnswer(serializers.ModelSerializer[Wave]):
                   "passed_over", "admitted", "opened_at", "done_at")  # fmt: skip
 
 
-def wave_answer(wave_id: int, *, status: int = 200) -> Response:
+def wave_answer(wave_id: int) -> Response:
     wave = Wave.objects.filter(pk=wave_id).select_related("feature").first()
     if wave is None:
         raise NotFound(f"There is no wave {wave_id}.")
-    return Response(WaveAnswer(wave).data, status=status)
+    return Response(WaveAnswer(wave).data)
 
 
 class WavesView(APIView):
@@ -58,7 +58,7 @@ class WavesView(APIView):
         """A draft; nobody comes in before it is opened."""
         body = read(WaveBody, request)
         made = waves.create_wave(body.pop("feature"), actor=actor_of(request), now=timezone.now(), **body)
-        return wave_answer(made.pk, status=201)
+        return created(request, wave_answer(made.pk), made.pk)
 
 
 class WaveView(APIView):

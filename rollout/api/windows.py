@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from controlplane.base.refusal import NotFound
 from controlplane.rest.authentication import actor_of
-from controlplane.rest.bodies import PAGING, ReasonBody, list_of, listed, newest_page, read, reasoned
+from controlplane.rest.bodies import PAGING, ReasonBody, created, list_of, listed, newest_page, read, reasoned
 from rollout.actions import windows
 from rollout.api.features import OF_FEATURE, of_feature
 from rollout.models import ActivateOn, Window, labels
@@ -51,11 +51,11 @@ class WindowAnswer(serializers.ModelSerializer[Window]):
                   "closed_at", "report")  # fmt: skip
 
 
-def window_answer(window_id: int, *, status: int = 200) -> Response:
+def window_answer(window_id: int) -> Response:
     window = Window.objects.filter(pk=window_id).select_related("feature").prefetch_related("areas").first()
     if window is None:
         raise NotFound(f"There is no window {window_id}.")
-    return Response(WindowAnswer(window).data, status=status)
+    return Response(WindowAnswer(window).data)
 
 
 class WindowsView(APIView):
@@ -74,7 +74,7 @@ class WindowsView(APIView):
             window = windows.create_window(body.pop("feature"), actor=actor, now=now, **body)
             if at_once:
                 windows.open_window(window.pk, actor=actor, now=now, reason=body["reason"])
-        return window_answer(window.pk, status=201)
+        return created(request, window_answer(window.pk), window.pk)
 
 
 class WindowView(APIView):

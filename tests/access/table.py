@@ -114,6 +114,7 @@ WEB: dict[Least, str] = {
         GET  api/subscribers/<str:named>
         GET  api/calls/<uuid:id>
         GET  api/keys
+        GET  api/keys/<int:id>
         GET  api/outbox
     """,
     Least.AUDIT: """

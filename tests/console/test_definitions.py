@@ -159,7 +159,7 @@ def test_definitions__seen_by_somebody_who_only_looks__stay(role: str) -> None:
 def test_rulesets__in_the_console__show_what_changed_and_are_restored(client: Client) -> None:
     operators.feature()
     first = current().version
-    Api().post("features/voice-calls/launch")
+    Api().post("features/voice-calls/launch", {"reason": "a test"})
 
     assert f"{first + 1}" in client.get("/console/rollout/ruleset/").content.decode()
     newest = client.get(f"/console/rollout/ruleset/{first + 1}/change/").content.decode()

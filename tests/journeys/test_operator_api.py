@@ -41,9 +41,9 @@ def test_feature__from_birth_to_launch__obeys_every_verb(api):
         assert (answer.status_code, answer.told["switch"]) == (200, switch), answer.told
     killed = api.post("features/video-calls/kill", {"end_calls": True})
     assert killed.told["stop_calls_before"] is not None
-    api.post("features/video-calls/unkill")
-    assert api.post("features/video-calls/access", {"access": "rules"}).told["access"] == "rules"
-    assert api.post("features/video-calls/launch").told["access"] == "everyone"
+    api.post("features/video-calls/unkill", {"reason": "a test"})
+    assert api.post("features/video-calls/access", {"access": "rules", "reason": "a test"}).told["access"] == "rules"
+    assert api.post("features/video-calls/launch", {"reason": "a test"}).told["access"] == "everyone"
 
     assert [row["key"] for row in api.get("features").told["results"]] == ["video-calls"]
     reasons = AuditEntry.objects.filter(subject="feature:video-calls").values_list("reason", flat=True)
@@ -54,7 +54,7 @@ def test_feature__killed__can_not_be_switched_on_by_the_way(api):
     operators.feature()
     api.post("features/voice-calls/kill")
 
-    assert is_problem(api.post("features/voice-calls/on"), 409, "feature_killed")
+    assert is_problem(api.post("features/voice-calls/on", {"reason": "a test"}), 409, "feature_killed")
     assert Feature.objects.get().switch == "killed"
 
 

@@ -21,6 +21,7 @@ from tests import operators
 from tests.operators import Api
 
 NEW = {"key": "video-calls", "name": "Video calls"}
+WHY = {"reason": "a test"}
 
 
 def with_key(api: Api, key: str, path: str, body: Any, method: str = "POST") -> Any:
@@ -46,13 +47,13 @@ def test_change__of_what_decides__bears_the_number_of_a_ruleset_that_holds_it() 
     api = Api()
 
     made = with_key(api, "k-1", "features", NEW)
-    launched = api.post("features/video-calls/launch")
+    launched = api.post("features/video-calls/launch", WHY)
     again = with_key(api, "k-1", "features", NEW)
 
     numbers = [int(answer["Rollcall-Ruleset"]) for answer in (made, launched, again)]
     assert numbers[0] < numbers[1] == numbers[2] == Ruleset.objects.latest("version").version
     assert b'"video-calls"' in bytes(Ruleset.objects.get(version=numbers[0]).body)
-    assert "Rollcall-Ruleset" not in api.post("features/nothing/launch")
+    assert "Rollcall-Ruleset" not in api.post("features/nothing/launch", WHY)
     assert "Rollcall-Ruleset" not in api.get("features")
 
 
@@ -87,11 +88,51 @@ def test_method_that_changes_nothing__with_a_key_of_another_request__is_refused_
 
 
 @pytest.mark.django_db
+def test_created_thing__answers_with_its_address__also_when_asked_again() -> None:
+    api = Api()
+    operators.area()
+    bodies: dict[str, Any] = {
+        "features": NEW,
+        "audiences": {"key": "germans", "name": "Germans", "any_of": []},
+        "areas": {"key": "FR", "name": "France", "countries": ["FR"], "capacity_calls": 10},
+        "windows": {"feature": "video-calls", "name": "First"},
+        "waves": {"feature": "video-calls", "name": "First", "position": 1, "share_ppm": 1},
+        "keys": {"name": "backend", "scopes": ["read"]},
+    }
+
+    for path, body in bodies.items():
+        made = with_key(api, f"k-{path}", path, body)
+        again = with_key(api, f"k-{path}", path, body)
+
+        assert made.status_code == 201, made.told
+        assert made["Location"] == again["Location"]
+        found = api.get(made["Location"].removeprefix("/api/"))
+        assert found.told.items() <= made.told.items()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("verb", ["on", "launch", "unkill", "access"])
+def test_verb_that_widens__without_a_reason__is_refused(verb: str) -> None:
+    api = Api()
+    with_key(api, "k-1", "features", NEW)
+    before = AuditEntry.objects.count()
+
+    for body in ({}, {"reason": ""}, {"reason": " "}, {"reason": None}):
+        refused = api.post(
+            f"features/video-calls/{verb}", {**body, **({"access": "rules"} if verb == "access" else {})}
+        )
+
+        assert (refused.status_code, refused.told["path"]) == (400, "reason")
+        assert refused.told["detail"] == "reason: Say why: the reason stands in the audit."
+    assert AuditEntry.objects.count() == before
+
+
+@pytest.mark.django_db
 def test_refusal__with_a_key__is_not_kept_so_that_it_can_be_tried_anew() -> None:
     api = Api()
-    refused = with_key(api, "k-1", "features/video-calls/on", {})
+    refused = with_key(api, "k-1", "features/video-calls/on", WHY)
     api.post("features", NEW)
-    later = with_key(api, "k-1", "features/video-calls/on", {})
+    later = with_key(api, "k-1", "features/video-calls/on", WHY)
 
     assert (refused.status_code, later.status_code) == (404, 200)
     assert later.told["switch"] == "on"
@@ -122,7 +163,7 @@ def test_revoked_key__sends_again__is_refused_and_told_nothing() -> None:
 @pytest.mark.django_db
 def test_stored_answer__a_day_later__is_forgotten() -> None:
     api = Api()
-    with_key(api, "k-1", "features/video-calls/on", {}) if with_key(api, "k-0", "features", NEW) else None
+    with_key(api, "k-1", "features/video-calls/on", WHY) if with_key(api, "k-0", "features", NEW) else None
     StoredAnswer.objects.update(created_at=timezone.now() - timedelta(hours=24, seconds=1))
 
     anew = with_key(api, "k-0", "features", {**NEW, "key": "other"})
@@ -258,7 +299,7 @@ def test_feature__that_takes_too_long_to_compile__can_not_be_switched_on() -> No
     api.post("features", {"key": "f", "name": "F", "access": "rules", "rules": rules})
     before = Ruleset.objects.count()
 
-    answer = api.post("features/f/on")
+    answer = api.post("features/f/on", WHY)
 
     assert (answer.status_code, answer.told["code"]) == (422, "ruleset_invalid")
     assert "ms are allowed" in answer.told["detail"]

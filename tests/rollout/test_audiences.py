@@ -138,9 +138,9 @@ def test_audiences__many__come_in_pages_by_key(api: Api) -> None:
 
 def test_feature__verb_for_another_revision__is_refused(api: Api) -> None:
     tag = api.post("features", {"key": "voice-calls", "name": "Voice"})["ETag"]
-    api.ask("POST", "features/voice-calls/on", {}, **{"If-Match": tag})
+    api.ask("POST", "features/voice-calls/on", {"reason": "a test"}, **{"If-Match": tag})
 
-    late = api.ask("POST", "features/voice-calls/launch", {}, **{"If-Match": tag})
+    late = api.ask("POST", "features/voice-calls/launch", {"reason": "a test"}, **{"If-Match": tag})
     patched = api.ask("PATCH", "features/voice-calls", {"name": "X"}, **{"If-Match": tag})
 
     assert (

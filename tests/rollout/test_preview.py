@@ -130,7 +130,7 @@ def test_preview__of_a_document__compares_variants_too(api: Api) -> None:
     operators.feature(access="everyone")
     api.post("features", {"key": "colour", "name": "C", "kind": "string", "variants": colours,
                           "default_variant": "red", "off_variant": "off", "access": "everyone"})  # fmt: skip
-    api.post("features/colour/on")
+    api.post("features/colour/on", {"reason": "a test"})
     document = api.get("export").told
     document["features"]["colour"]["default_variant"] = "blue"
     document["features"]["new"] = {"access": "everyone", "switch": "on"}
