@@ -18,7 +18,6 @@ from calls.rules.call import Timers
 from controlplane.base.env import Env
 from controlplane.base.keys import Keys
 from controlplane.base.locations import database_url, probe_name, redis_url
-from rollout.rules.decision.words import say
 from rollout.serving.feed import OVERLAP, Feed, FeedRow
 from rollout.serving.ruleset import Rulesets
 from rollout.serving.watch import Watcher
@@ -89,7 +88,7 @@ class Edge:
         self.arbiter = Arbiter(self.store, self.database, self.journal, self.metrics, timers_of(env), self.clock)
         self.inboxes = Inboxes(self.store, self.arbiter, self.clock, self.feed.is_revoked)
         self.tokens = Tokens(self.keys.token_public, self.keys.token_key_id)
-        gate = Gate(self.rulesets, self.feed, say, self.watcher.catch_up)
+        gate = Gate(self.rulesets, self.feed, self.watcher.catch_up)
         self.placing = Placing(env, self.keys, self.arbiter, self.limits, gate)
         self.operations = Operations(self.arbiter, self.placing)
         self.answers = Answers(self.operations, self.metrics)
@@ -156,7 +155,7 @@ class Edge:
         return token
 
     async def read_party(self, subscriber: str) -> Mapping[str, Any] | None:
-        row = await self.database.row("SELECT rollout_party(%s)", (subscriber,))
+        row = await self.database.row("SELECT person FROM rollout_people(ARRAY[%s::uuid])", (subscriber,))
         return row[0] if row else None
 
     async def read_invites(self, subscriber: str) -> Mapping[str, Any] | None:

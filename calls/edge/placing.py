@@ -6,7 +6,7 @@ import asyncio
 import base64
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -17,22 +17,22 @@ from nacl.secret import SecretBox
 from calls.rules.call import Finished, Invited, Meeting, meet
 from calls.rules.ending import Reason
 from calls.rules.grant_event import grant_event
+from calls.rules.permission import NotNow, NotYours, Permitted, Shown, judge, read_facts
 from calls.rules.profile import for_network
-from calls.rules.reach import Reach, Shown, judge
 from calls.turn import ice_servers
 from controlplane.accounts.errors import DeviceNotListed
 from controlplane.accounts.rules.phone import PhoneNumber, parse_phone
 from controlplane.base.env import Env
 from controlplane.base.keys import Keys
 from controlplane.base.refusal import BadInput, Refusal, TryAgain
-from rollout.rules.decision.decision import Decision
-from rollout.rules.spread.invite import CALLEE_ONLY, Outcome
+from rollout.rules.decision.person import Person
+from rollout.rules.spread.invite import Outcome, told
 
 from .arbiter import Arbiter
-from .callee import Callee, Listed, fingerprint, read_callee, read_listed
 from .errors import CannotBeCalledNow, DeviceListSuperseded, Glare, Stopped, signed_out
 from .gate import Gate
 from .limits import INVITE, PREPARE, PREPARE_DAY, Limits
+from .listed import Listed, fingerprint, read_listed
 from .store import Reply, StoreAway
 from .tickets import TICKET_MS, BadTicket, Ticket, TicketExpired, TicketSpent, unseal
 from .tokens import Token
@@ -44,8 +44,6 @@ MOST_MEETINGS = 3
 UNSURE_SECONDS = (5.0, 10.0, 20.0)
 ROUTING = b'{"state":"routing"}'
 log = structlog.get_logger("edge")
-
-Explain = Callable[[Decision], str]
 
 
 def until_beat(elapsed: float) -> float:
@@ -77,65 +75,59 @@ class Placing:
         number, subscriber = self._callee(fields["callee"])
         phone_hash = self.keys.phone_hash(number.e164) if number else None
         country = number.country if number else None
-        mine = self.gate.own_decision(token, feature)
         row = await self.arbiter.database.row(
-            "SELECT calls_prepare(%s, %s, %s, %s, %s, %s)",
-            (feature, token.subscriber, token.device, phone_hash, subscriber, country),
+            "SELECT calls_permission(%s, %s, %s, %s, %s)", (feature, token.subscriber, phone_hash, subscriber, country)
         )
-        read = row[0] if row else None
-        if read is None:
+        if row is None:
             raise TryAgain
-        mine_listed = _speaks_for_account(token, read["caller"])
-        self.gate.require_on_by(read, feature)
-        caller_grant = self.gate.require_enabled(token, feature, mine, read)
-        callee = read_callee(read["callee"])
-        reach = judge(self.gate.rulesets.current, feature, token.subscriber, read, callee.parties)
-        if reach.outcome != Outcome.OK:
-            self.arbiter.spawn(self._record_refusal(token, feature, reach, read, phone_hash))
-            raise await self._not_before_floor(reach.shown, started)
-        return self._prepared(token, media, reach, read, caller_grant, mine_listed, callee, number)
+        read = row[0]
+        listed = read_listed(read["callee_list"])
+        own_list = _speaks_for_account(token, read)
+        facts = read_facts(read, listed.devices)
+        permission = judge(self.gate.rulesets.current, feature, token.device, facts)
+        match permission:
+            case NotYours(decision):
+                raise self.gate.not_yours(decision)
+            case NotNow(shown=shown):
+                self.arbiter.spawn(self._record_refusal(token, feature, permission, facts.callee, phone_hash))
+                raise await self._not_before_floor(shown, started)
+            case Permitted():
+                ticket = self._ticket_for(token, media, permission, read["phone_sealed"], own_list)
+                return self._prepared(ticket, listed, number)
 
-    def _prepared(
-        self,
-        token: Token,
-        media: str,
-        reach: Reach,
-        read: Mapping[str, Any],
-        caller_grant: str | None,
-        mine: Listed,
-        found: Callee,
-        number: PhoneNumber | None,
-    ) -> dict[str, Any]:
-        callee, call, now = read["callee"], str(uuid.uuid4()), self.arbiter.clock()
-        ticket = Ticket(
-            call=call,
+    def _ticket_for(self, token: Token, media: str, permitted: Permitted, phone_sealed: str, own: Listed) -> Ticket:
+        callee = permitted.callee
+        return Ticket(
+            call=str(uuid.uuid4()),
             feature=FEATURES[media],
             media=media,
-            area=callee["area"] or "unknown",
+            area=callee.traits["area"] or "unknown",
             caller=token.subscriber,
             caller_device=token.device,
-            phone=self.keys.unseal_phone(base64.b64decode(read["caller"]["phone_sealed"])),
-            caller_list=fingerprint(mine.list, mine.signature),
-            callee=callee["id"],
-            devices=reach.devices,
-            activates=reach.activates,
-            caller_grant=caller_grant,
-            window=reach.shown.window,
-            made_at=now,
+            callee=callee.id,
+            phone=self.keys.unseal_phone(base64.b64decode(phone_sealed)),
+            caller_list=fingerprint(own.list, own.signature),
+            devices=permitted.devices,
+            activates=permitted.activates,
+            caller_grant=permitted.grant,
+            window=dict(permitted.window),
+            made_at=self.arbiter.clock(),
             epoch=self.arbiter.store.known_epoch,
         )
+
+    def _prepared(self, ticket: Ticket, listed: Listed, number: PhoneNumber | None) -> dict[str, Any]:
         return {
-            "call": call,
+            "call": ticket.call,
             "ticket": ticket.seal(self.box),
             "expires_in": TICKET_MS // 1000,
             "callee": {
-                "subscriber": callee["id"],
+                "subscriber": ticket.callee,
                 "phone": number.e164 if number else None,
-                "list": found.listed.list,
-                "signature": found.listed.signature,
-                "devices": list(reach.devices),
+                "list": listed.list,
+                "signature": listed.signature,
+                "devices": list(ticket.devices),
             },
-            "ice_servers": self.ice_servers(call, token.device),
+            "ice_servers": self.ice_servers(ticket.call, ticket.caller_device),
             "profile": for_network(None).as_json(),
             "ring_seconds": round(self.env.ring_seconds),
         }
@@ -150,23 +142,21 @@ class Placing:
         return CannotBeCalledNow(shown.window, shown.invite, shown.retry_at)
 
     async def _record_refusal(
-        self, token: Token, feature: str, reach: Reach, read: Mapping[str, Any], phone_hash: bytes | None
+        self, token: Token, feature: str, refused: NotNow, callee: Person | None, phone_hash: bytes | None
     ) -> None:
-        window = (read["invite"]["window"] or {}).get("id")
-        detail = {"cause": reach.cause, "at": "prepare", "shown": reach.shown.invite}
-        if window is not None:
-            detail["window"] = window
-        callee = read["callee"]["id"] if read["callee"] else None
+        detail: dict[str, Any] = {"cause": refused.cause, "at": "prepare", "shown": refused.shown.invite}
+        if refused.window is not None:
+            detail["window"] = refused.window
         try:
             await self.arbiter.database.row(
                 "SELECT rollout_refuse(%s, %s, %s, %s, %s, %s, %s::jsonb)",
                 (
-                    feature, str(uuid.uuid4()), token.subscriber, callee, phone_hash, str(reach.outcome),
-                    orjson.dumps(detail).decode(),
+                    feature, str(uuid.uuid4()), token.subscriber, callee and callee.id, phone_hash,
+                    str(refused.outcome), orjson.dumps(detail).decode(),
                 ),
             )  # fmt: skip
         except Refusal:
-            log.warning("refusal.not_recorded", outcome=str(reach.outcome))
+            log.warning("refusal.not_recorded", outcome=str(refused.outcome))
 
     # invite
 
@@ -286,8 +276,7 @@ class Placing:
         if outcome == Outcome.ALREADY:
             return False, None, None
         state = {"state": "closed"} if outcome == Outcome.WINDOW_CLOSED else ticket.window
-        invite = Outcome.OK if outcome in CALLEE_ONLY else outcome
-        raise await self._not_before_floor(Shown(dict(state), str(invite), detail.get("retry_at")), started)
+        raise await self._not_before_floor(Shown(state, told(Outcome(outcome)), detail.get("retry_at")), started)
 
     def _ring(self, ticket: Ticket, fields: Mapping[str, Any], device: str, activates: bool) -> dict[str, Any]:
         caller = {
@@ -320,12 +309,12 @@ class Placing:
         )
 
 
-def _speaks_for_account(token: Token, caller: Mapping[str, Any] | None) -> Listed:
+def _speaks_for_account(token: Token, read: Mapping[str, Any]) -> Listed:
     """The caller's list as it stands. Raises `NotAuthenticated` for a device that has ended, by PostgreSQL's word,
     and `DeviceNotListed` for one that the account's key hasn't signed."""
-    if caller is None:
+    if read["caller"] is None or token.device not in {device["id"] for device in read["caller"]["devices"]}:
         raise signed_out()
-    listed = read_listed(caller["list"])
+    listed = read_listed(read["caller_list"])
     if token.device not in listed.devices:
         raise DeviceNotListed("Publish a device list that holds this device, then call again.")
     return listed

@@ -53,7 +53,7 @@ class Ticket:
     callee: str
     devices: tuple[str, ...]
     activates: bool
-    caller_grant: str | None
+    caller_grant: int | None
     window: dict[str, Any]
     made_at: int
     epoch: str

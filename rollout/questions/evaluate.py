@@ -1,15 +1,16 @@
-"""Decisions on the Django side: the same ruleset and the same `decide` as on the edges, with parties from rows."""
+"""Decisions on the Django side: the same ruleset as on the edges, and people as PostgreSQL knows them."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
 
 from rollout.models import Ruleset as RulesetRow
+from rollout.rules.decision.person import Person, read_person
 from rollout.serving.ruleset import NEWEST, Ruleset, Rulesets, Signed
 
 _rulesets = Rulesets(settings.KEYS.ruleset.verify_key)
@@ -43,11 +44,12 @@ def refusal() -> tuple[int, str] | None:
     return newest, f"{_rulesets.last_refusal} Ruleset {deciding.version} stays in force."
 
 
-def party_row(subscriber: UUID) -> dict[str, Any] | None:
-    """What PostgreSQL knows of a subscriber for decisions; None for somebody unknown."""
+def find_people(ids: Sequence[UUID]) -> list[Person]:
+    """What PostgreSQL knows of these subscribers, in the order of their ids; those who are unknown are left out."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT rollout_party(%s)", [subscriber])
-        found = cursor.fetchone()
-    if not found or found[0] is None:
-        return None
-    return dict(json.loads(found[0]) if isinstance(found[0], str) else found[0])  # Django gives bare jsonb as text
+        cursor.execute("SELECT person FROM rollout_people(%s)", [list(ids)])
+        return [read_person(json.loads(row)) for (row,) in cursor.fetchall()]  # Django gives bare jsonb as text
+
+
+def find_person(subscriber: UUID) -> Person | None:
+    return next(iter(find_people([subscriber])), None)

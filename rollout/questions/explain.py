@@ -12,11 +12,10 @@ from django.conf import settings
 
 from controlplane.accounts.models import Subscriber
 from rollout.models import Feature, Grant, Refusal, Wave, Window, WindowState
-from rollout.questions.evaluate import current, party_row
+from rollout.questions.evaluate import current, find_person
 from rollout.rules.decision.decision import decide
 from rollout.rules.decision.words import say
 from rollout.rules.definition.bucket import bucket
-from rollout.serving.party import party_of_row
 
 LAST = 5
 
@@ -43,12 +42,13 @@ def explain(
     With `callee`, the refusals are those of calls to that person, with the exact cause that the caller was not told.
     """
     ruleset = current()
-    row = party_row(subscriber.id) or {}
-    party = party_of_row(row)
+    person = find_person(subscriber.id)
+    assert person is not None, "its row was read just now"
+    party = person.party()
     decision = decide(ruleset, feature_key, party, now, trace=True)
     feature = Feature.objects.filter(key=feature_key).first()
     return {
-        "subscriber": {"id": str(subscriber.id), "name": subscriber.name, "accepts_invites": row["accepts_invites"]},
+        "subscriber": {"id": str(subscriber.id), "name": subscriber.name, "accepts_invites": person.accepts_invites},
         "feature": feature_key,
         "ruleset": ruleset.version,
         "at": now.isoformat(),

@@ -1,7 +1,7 @@
 """Many subscribers as decisions see them, in columns: all of them, or a sample, for `evaluate_many`.
 
 PostgreSQL groups people by the traits that are asked for, so that a row comes over for each group, not for each person,
-with the ids of the group joined end to end. Agrees with `rollout_party`, which answers for one.
+with the ids of the group joined end to end. Agrees with `rollout_people`, which answers for some.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from django.db import connection
 from numpy.typing import NDArray
 
+from controlplane.accounts.rules.traits import DEVICE, OWN
 from rollout.rules.bulk.table import GRANT, Coded, Table, read_table
 from rollout.rules.definition.area import AreaPlace, area_of
 
@@ -44,8 +45,6 @@ GRANTS = """
     WHERE f.key = ANY (%s) AND g.state IN ('active', 'frozen') AND {people} GROUP BY f.key, g.source
 """
 JOINED = "string_agg(int8send(floor(extract(epoch FROM s.joined_at))::bigint), ''::bytea)"
-OWN = ("country", "carrier", "kind", "language")
-DEVICE = ("platform", "app_version", "os_version", "device_class", "network_class")
 
 
 @dataclass(frozen=True, slots=True)

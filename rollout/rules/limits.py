@@ -1,8 +1,7 @@
-"""The catalogue of limits and batch sizes, one line each. A limit that SQL keeps too names the file."""
+"""The catalogue of limits and batch sizes, one line each."""
 
 from __future__ import annotations
 
-INVITES_PER_MINUTE = 60  # demands of one inviter, refused ones included; also in actions/sql/invite_verdict.sql
 WAVE_BATCH = 500  # subscribers looked at in one transaction of a wave
 WAVE_BATCHES_PER_RUN = 40  # then the task ends and another is sent, so that one wave doesn't hold the bulk worker
 SWEEP_BATCH = 500  # reservations ended in one transaction

@@ -20,6 +20,7 @@ import orjson
 
 from controlplane.base.files import write_whole
 from rollout.rules.decision.decision import GrantFact
+from rollout.rules.decision.person import read_grant
 
 KINDS = ("grant.created", "grants.created", "grant.revoked", "grant.frozen", "grant.thawed", "device.revoked")
 OVERLAP = 10.0  # seconds: a row may become visible later than its `created_at`
@@ -146,7 +147,7 @@ def merge(grants: Mapping[str, GrantFact], facts: Iterable[FeedRow]) -> Mapping[
         merged = dict(grants) if merged is None else merged
         held = merged.get(feature)
         if row.kind == "grant.created":
-            merged[feature] = grant_fact(payload, id_name="grant", source_name="source")
+            merged[feature] = read_grant(payload, id_name="grant", source_name="source")
         elif held is not None and held.id == payload.get("grant"):
             if row.kind == "grant.revoked":
                 del merged[feature]
@@ -154,18 +155,3 @@ def merge(grants: Mapping[str, GrantFact], facts: Iterable[FeedRow]) -> Mapping[
                 frozen = row.kind == "grant.frozen"
                 merged[feature] = GrantFact(held.id, held.source, held.depth, held.root, held.at, frozen)
     return grants if merged is None else merged
-
-
-def grant_fact(
-    raw: Mapping[str, Any], *, id_name: str = "id", source_name: str = "src", frozen: bool = False
-) -> GrantFact:
-    """A grant from a feed row, a token or `rollout_party`."""
-    root = raw.get("root")
-    return GrantFact(
-        id=int(raw[id_name]),
-        source=str(raw[source_name]),
-        depth=int(raw.get("depth") or 0),
-        root=None if root is None else int(root),
-        at=float(raw.get("at") or 0),
-        frozen=bool(raw.get("frozen", frozen)),
-    )

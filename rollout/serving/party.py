@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from rollout.rules.decision.decision import GrantFact, Party
+from rollout.rules.decision.person import read_grant, read_person
 from rollout.rules.definition.clause import NOW_TRAIT
-from rollout.serving.feed import Feed, grant_fact, merge
+from rollout.serving.feed import Feed, merge
 
 
 class BearerToken(Protocol):
@@ -35,20 +37,20 @@ def party_of_token(token: BearerToken, feed: Feed, context: Mapping[str, Any] | 
     The token's traits beat the request's context, and the clock is never the context's: a phone decides neither.
     """
     grants: Mapping[str, GrantFact] = {
-        feature: grant_fact(raw, frozen=feature in token.frozen) for feature, raw in token.grants.items()
+        feature: read_grant(raw, frozen=feature in token.frozen) for feature, raw in token.grants.items()
     }
     facts = feed.facts_for(token.subscriber, token.issued_at)
     traits = {**context, NOW_TRAIT: None, **token.traits} if context else token.traits
     return Party(token.subscriber, traits, merge(grants, facts) if facts else grants)
 
 
-def party_of_row(row: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> Party:
-    """A subscriber as `rollout_party` gives them.
+def party_of_row(row: Mapping[str, Any], context: Mapping[str, Any]) -> Party:
+    """A subscriber as `rollout_people` gives them.
 
     A backend's context adds to the stored traits and beats them, since it knows which device is in hand.
     """
-    grants = {feature: grant_fact(raw) for feature, raw in row["grants"].items()}
-    return Party(str(row["id"]), {**row["traits"], **(context or {})}, grants)
+    party = read_person(row).party()
+    return replace(party, traits={**party.traits, **context})
 
 
 def party_of_context(unit: str, context: Mapping[str, Any]) -> Party:

@@ -15,8 +15,8 @@ class Server(Protocol):
     """What the process that serves decisions must offer.
 
     `read_token` verifies a phone's access token and raises `NotAuthenticated`; `grace` is how long (s) past its end one
-    is honoured. `read_party` and `read_invites` run
-    `SELECT rollout_party(%s)` and `SELECT rollout_invites_left(%s)`, and raise `TryAgain` when PostgreSQL is away.
+    is honoured. `read_party` and `read_invites` ask `rollout_people` and `rollout_invites_left`, and raise `TryAgain`
+    when PostgreSQL is away.
     `nudge` looks for news at once; listeners in `on_feed` are called with new rows that `feed` already holds.
     `stream_key` is 32 bytes, the same in every process.
     """

@@ -19,9 +19,11 @@ from controlplane.accounts.actions import tokens
 from controlplane.accounts.actions.devices import revoke_device
 from controlplane.accounts.errors import RefreshRefused, TokenRefused
 from controlplane.accounts.models import Device, RefreshToken
+from controlplane.api.claims import rollout_claims
 from controlplane.outbox.models import Outbox
 from tests import builders
 from tests.builders import NOON
+from tests.rollout import cast
 
 pytestmark = pytest.mark.django_db
 
@@ -45,8 +47,9 @@ def sign(payload: Mapping[str, Any], key: SigningKey, **header: str) -> str:
 def test_access_token__holds_what_an_edge_decides_by(settings: Any) -> None:
     owner = builders.subscriber(carrier="262-03", language="de", traits={"staff": True, "platform": "forged"})
     device = builders.device(owner)
+    cast.area(key="de", countries=["DE"])
 
-    token = tokens.mint(device, claims={"area": "de", "g": GRANT, "fr": ["voice-calls"]}, now=NOON)
+    token = tokens.mint(device, claims={**rollout_claims(device), "g": GRANT, "fr": ["voice-calls"]}, now=NOON)
 
     payload = jwt.decode(token, options={"verify_signature": False})
     assert jwt.get_unverified_header(token) == {"alg": "EdDSA", "typ": "JWT", "kid": settings.KEYS.token_key_id}

@@ -142,7 +142,7 @@ def test_bearer__without_a_token__is_refused(header: str | None) -> None:
 def ticket() -> Ticket:
     return Ticket(
         call="c1", feature="voice-calls", media="audio", area="DE", caller="alice", caller_device="a1",
-        phone="+4930901820", caller_list="f", callee="bob", devices=("b1",), activates=True, caller_grant="7",
+        phone="+4930901820", caller_list="f", callee="bob", devices=("b1",), activates=True, caller_grant=7,
         window={"state": "open"}, made_at=NOW, epoch="e",
     )  # fmt: skip
 

@@ -27,6 +27,7 @@ from calls.rules.devices import DeviceKeys
 from calls.rules.messages import REQUESTS
 from controlplane.accounts.actions.tokens import mint
 from controlplane.accounts.models import Device, DeviceList, Subscriber
+from controlplane.api.claims import rollout_claims
 from controlplane.base import env
 from rollout.actions import rulesets
 from tests import builders
@@ -79,7 +80,7 @@ def token_of(device: Device, *, grant: Any = None) -> str:
         if grant is None
         else {cast.CALLS: {"id": grant.id, "src": grant.source, "depth": 0, "at": 1, "root": grant.id}}
     )
-    return mint(device, claims={"area": "DE", "g": g}, now=timezone.now())
+    return mint(device, claims={**rollout_claims(device), "g": g}, now=timezone.now())
 
 
 def build_stage(environment: Mapping[str, str], folder: Path, **of_window: Any) -> Stage:

@@ -237,7 +237,13 @@ async def test_evaluation__wrong_method__is_refused_in_ofreps_words(
     assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
-ROW = {"id": BOB, "traits": {"country": "DE", "platform": "ios"}, "grants": {"voice-calls": GRANT["voice-calls"]}}
+ROW = {
+    "id": BOB,
+    "traits": {"country": "DE"},
+    "devices": [{"id": "d1", "traits": {"platform": "ios"}}],
+    "grants": {"voice-calls": GRANT["voice-calls"]},
+    "accepts_invites": True,
+}
 
 
 async def test_single__backend_names_a_subscriber__grants_are_read_and_remembered(

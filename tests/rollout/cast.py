@@ -149,10 +149,15 @@ def sweep() -> tuple[int, int]:
     return tuple(ask("SELECT ended, returned FROM rollout_sweep(500)"))
 
 
-def facts(caller: Subscriber, callee: Subscriber | None, country: str | None = None) -> dict[str, Any]:
-    return loaded(
-        ask("SELECT rollout_invite_facts(%s, %s, %s, %s)", CALLS, caller.pk, callee and callee.pk, country)[0]
+def verdict(caller: Subscriber, callee: Subscriber | None, country: str | None = None) -> tuple[str, dict[str, Any]]:
+    outcome, detail = ask(
+        "SELECT outcome, detail FROM rollout_invite_verdict(rollout_invite_facts(%s, %s, %s, %s))",
+        CALLS,
+        caller.pk,
+        callee and callee.pk,
+        country,
     )
+    return outcome, loaded(detail)
 
 
 def overdue(calls: Iterable[UUID]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,11 +13,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from controlplane.accounts.rules.traits import Profile, traits_of
+from controlplane.accounts.rules.traits import DEVICE, OWN
 from rollout.actions import rulesets
 from rollout.models import Area, Refusal, Ruleset, Wave
-from rollout.questions.evaluate import current, party_of, party_row
+from rollout.questions.evaluate import current, find_person
 from rollout.questions.explain import explain, find_subscriber
+from rollout.rules.decision.decision import GrantFact, Party
 from rollout.rules.definition.area import AreaPlace, area_of
 from tests import builders
 from tests.rollout import cast
@@ -31,61 +33,45 @@ def run(*args: str) -> str:
     return out.getvalue()
 
 
-def test_party__from_sql__has_the_traits_that_a_token_has() -> None:
+def test_person__from_sql__has_own_traits_and_those_of_each_live_device() -> None:
     cast.area()
     bob = builders.subscriber(
         carrier="262-03", language="de", traits={"plan": "gold", "country": "XX"}, joined_at=builders.NOON
     )
     phone = builders.device(bob, network_class="3g")
-    expected = traits_of(
-        Profile(
-            country=bob.country,
-            carrier=bob.carrier,
-            kind=bob.kind,
-            language=bob.language,
-            joined_at=bob.joined_at,
-            platform=phone.platform,
-            app_version=phone.app_version,
-            os_version=phone.os_version,
-            device_class=phone.device_class,
-            network_class=phone.network_class,
-            custom=bob.traits,
-        ),
-        area="DE",
-    )
+    older = builders.device(bob, platform="ios", app_version="1.0", seen_at=builders.NOON - timedelta(days=1))
+    builders.device(bob, platform="web", revoked_at=builders.NOON)
+    own = {
+        "plan": "gold", "country": "DE", "carrier": "262-03", "kind": "person", "language": "de",
+        "joined_at": "2026-03-14T12:00:00Z", "area": "DE",
+    }  # fmt: skip
+    device = {name: getattr(phone, name) for name in DEVICE}
 
-    party = party_of(bob.id)
+    person = find_person(bob.id)
 
-    assert party is not None
-    assert party.traits == expected
-    assert party.subscriber == str(bob.id)
+    assert person is not None
+    assert {*person.traits} - {"plan"} == {*OWN, "joined_at", "area"}
+    assert person.party() == person.party(str(phone.id)) == Party(str(bob.id), own | device)
+    assert [party.traits["app_version"] for party in person.parties()] == [phone.app_version, "1.0"]
+    assert person.party(str(older.id)).traits["platform"] == "ios"
 
 
-def test_party__grants__are_the_live_ones_with_their_place_in_the_graph() -> None:
+def test_person__grants__are_the_live_ones_with_their_place_in_the_graph() -> None:
     feature, video = cast.feature(), cast.feature(key="video-calls")
     alice, bob = builders.subscriber(), builders.subscriber()
     root = cast.grant(feature, alice)
     cast.grant(video, bob, state="revoked")
     hers = cast.grant(feature, bob, source="seed", depth=2, root=root.id, state="frozen")
 
-    row = party_row(bob.id)
+    person = find_person(bob.id)
 
-    assert row is not None
-    assert row["grants"] == {
-        cast.CALLS: {
-            "id": hers.id,
-            "src": "seed",
-            "depth": 2,
-            "root": root.id,
-            "at": int(hers.granted_at.timestamp()),
-            "frozen": True,
-        }
-    }
+    assert person is not None
+    at = int(hers.granted_at.timestamp())
+    assert person.grants == {cast.CALLS: GrantFact(hers.id, "seed", depth=2, root=root.id, at=at, frozen=True)}
 
 
-def test_party__unknown__is_none() -> None:
-    assert party_row(uuid4()) is None
-    assert party_of(uuid4()) is None
+def test_person__unknown__is_none() -> None:
+    assert find_person(uuid4()) is None
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,8 @@ from rollout.errors import (
     RulesetInvalid,
 )
 from rollout.models import Feature, Ruleset
-from rollout.questions.evaluate import current, party_row
+from rollout.questions.evaluate import current, find_person
 from rollout.rules.decision.decision import Cause, decide
-from rollout.serving.party import party_of_row
 from tests import builders
 from tests.rollout import cast
 
@@ -36,9 +35,8 @@ def verbs() -> list[str]:
 
 
 def cause_for(person: Any) -> Cause:
-    row = party_row(person.id)
-    assert row is not None
-    return decide(current(), cast.CALLS, party_of_row(row), NOW).cause
+    decision = decide(current(), cast.CALLS, find_person(person.id).party(), NOW)
+    return decision.cause
 
 
 def test_create_feature__sound__is_off_audited_and_published() -> None:
@@ -240,7 +238,7 @@ def test_change_feature__salt_switch_and_key__cannot_be_set_by_the_way() -> None
             features.change_feature(cast.CALLS, changes={name: "on"}, **BY)
 
 
-def test_party_row__traits_of_a_device__come_from_the_newest_live_device() -> None:
+def test_person__traits_of_a_device__come_from_the_newest_live_device() -> None:
     cast.feature(access="everyone", requirements={"platforms": {"android": {"app": "2.0.0"}}})
     bob = builders.subscriber()
     builders.device(bob, app_version="2.1.0", seen_at=NOW - timedelta(days=1))

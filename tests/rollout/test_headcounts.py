@@ -15,7 +15,7 @@ from rollout.actions.headcounts import refresh_headcounts
 from rollout.errors import GrantsIgnored
 from rollout.models import Feature, Grant, Headcount, Wave, Window
 from rollout.questions import headcounts
-from rollout.questions.evaluate import current, party_of
+from rollout.questions.evaluate import current, find_person
 from rollout.questions.overview import feature_rows
 from rollout.rules.decision.decision import decide
 from tests import builders, operators
@@ -51,7 +51,7 @@ def test_headcount__of_each_access__is_the_number_of_decisions() -> None:
     found = rows()
 
     for key, row in found.items():
-        decided = [decide(current(), key, party_of(person.pk), now).enabled for person in people]
+        decided = [decide(current(), key, find_person(person.pk).party(), now).enabled for person in people]
         assert (row.headcount.having, row.headcount.looked_at, row.headcount.counted) == (sum(decided), 20, True), key
     assert [found[key].holders for key in ("plain", "strict", "halved", "launched")] == [8, 8, 8, 0]
     assert (found["plain"].headcount.having, found["strict"].headcount.having) == (8, 4)
@@ -79,7 +79,7 @@ def test_headcount__of_many_people__is_the_worker_s_and_says_when(monkeypatch: p
     assert refresh_headcounts(now=now + timedelta(seconds=1)) == 0
 
     found = rows()["voice-calls"].headcount
-    decided = sum(decide(current(), "voice-calls", party_of(person.pk), now).enabled for person in people)
+    decided = sum(decide(current(), "voice-calls", find_person(person.pk).party(), now).enabled for person in people)
     assert (found.having, found.of, found.at) == (decided, 9, now)
     with CaptureQueriesContext(connection) as caught:
         rows()

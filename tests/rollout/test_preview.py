@@ -16,7 +16,7 @@ from controlplane.audit.models import AuditEntry
 from rollout.actions import windows
 from rollout.models import Feature, Grant, Ruleset
 from rollout.questions import people
-from rollout.questions.evaluate import current, party_of
+from rollout.questions.evaluate import current, find_person
 from rollout.questions.people import choose, tables
 from rollout.questions.preview import of_feature
 from rollout.rules.decision.decision import decide
@@ -100,9 +100,9 @@ def test_preview__of_any_change__is_what_the_decisions_then_are(api: Api) -> Non
 
 
 def _has(person: Subscriber) -> bool:
-    party = party_of(person.pk)
-    assert party is not None
-    return decide(current(), "voice-calls", party, NOW).enabled
+    found = find_person(person.pk)
+    assert found is not None
+    return decide(current(), "voice-calls", found.party(), NOW).enabled
 
 
 def test_preview__of_an_audience__covers_every_feature_that_uses_it_or_needs_one(api: Api) -> None:
@@ -212,14 +212,14 @@ def test_people__in_bulk__are_the_same_as_one_by_one() -> None:
     )
     Grant.objects.create(feature=feature, subscriber=everybody[1], source="operator", state="revoked")
 
-    names = {name for person in everybody for name in party_of(person.pk).traits}
+    names = {name for person in everybody for name in find_person(person.pk).party().traits}
     found = {}
     for table in tables(choose(100), traits=names, grants=["voice-calls"], areas=current().areas):
         found |= {party.subscriber: party for party in map(table.party, range(table.size))}
 
     assert len(found) == 9
     for person in everybody:
-        one = party_of(person.pk)
+        one = find_person(person.pk).party()
         sources = {feature: fact.source for feature, fact in one.grants.items()}
         assert found[str(person.pk)].traits == one.traits
         assert {feature: fact.source for feature, fact in found[str(person.pk)].grants.items()} == sources
@@ -236,7 +236,7 @@ def test_people__in_several_parts__are_each_in_one_of_them(monkeypatch: pytest.M
     assert max(part.size for part in parts) == 2
     assert sorted(party.subscriber for party in found) == sorted(str(person.pk) for person in everybody)
     for party in found:
-        assert party.traits == {name: party_of(UUID(party.subscriber)).traits[name] for name in party.traits}
+        assert party.traits == {name: find_person(UUID(party.subscriber)).party().traits[name] for name in party.traits}
 
 
 @pytest.mark.django_db

@@ -21,7 +21,6 @@ from controlplane.accounts.errors import RefreshRefused
 from controlplane.accounts.models import Device, RefreshToken
 from controlplane.accounts.rules import refresh as rule
 from controlplane.accounts.rules.access_token import AUDIENCE, ISSUER
-from controlplane.accounts.rules.traits import Profile, traits_of
 
 log = structlog.get_logger(__name__)
 
@@ -44,11 +43,12 @@ class Session:
 def mint(device: Device, *, claims: Mapping[str, Any], now: datetime) -> str:
     """An access token (EdDSA JWT) for the device's subscriber.
 
-    `claims` holds what other parts know: `area` (key, goes among the traits), `g` (live grants) and `fr` (features
-    whose grant is frozen). Nothing is stored: the token is good until it expires.
+    `claims` holds what other parts know: `tr` (traits), `g` (live grants) and `fr` (features whose grant is frozen).
+    Nothing is stored: the token is good until it expires.
     """
     issued = int(now.timestamp())
     payload = {
+        **claims,
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": str(device.subscriber_id),
@@ -56,9 +56,6 @@ def mint(device: Device, *, claims: Mapping[str, Any], now: datetime) -> str:
         "iat": issued,
         "exp": issued + settings.ENV.token_seconds,
         "jti": secrets.token_hex(8),
-        "tr": traits_of(_profile(device), str(claims.get("area", ""))),
-        "g": dict(claims.get("g", {})),
-        "fr": list(claims.get("fr", [])),
     }
     key = _signing_key(bytes(settings.KEYS.token))
     return jwt.encode(payload, key, algorithm=ALGORITHM, headers={"kid": settings.KEYS.token_key_id})
@@ -137,23 +134,6 @@ def _session(device: Device, *, refresh_token: str, claims: Claims, now: datetim
         expires_in=settings.ENV.token_seconds,
         access_token=mint(device, claims=claims(device), now=now),
         refresh_token=refresh_token,
-    )
-
-
-def _profile(device: Device) -> Profile:
-    owner = device.subscriber
-    return Profile(
-        country=owner.country,
-        carrier=owner.carrier,
-        kind=owner.kind,
-        language=owner.language,
-        joined_at=owner.joined_at,
-        platform=device.platform,
-        app_version=device.app_version,
-        os_version=device.os_version,
-        device_class=device.device_class,
-        network_class=device.network_class,
-        custom=owner.traits,
     )
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 
 class SubscriberKind(StrEnum):
@@ -39,36 +35,7 @@ class NetworkClass(StrEnum):
     WIFI = "wifi"
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """The facts of a subscriber and one device that become traits."""
-
-    country: str
-    carrier: str
-    kind: str
-    language: str
-    joined_at: datetime
-    platform: str
-    app_version: str
-    os_version: str
-    device_class: str
-    network_class: str
-    custom: Mapping[str, Any]
-
-
-def traits_of(profile: Profile, area: str) -> dict[str, Any]:
-    """The traits by name. Custom ones can't take the place of those that every deployment has."""
-    return {
-        **profile.custom,
-        "country": profile.country,
-        "carrier": profile.carrier,
-        "kind": profile.kind,
-        "language": profile.language,
-        "joined_at": profile.joined_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "platform": profile.platform,
-        "app_version": profile.app_version,
-        "os_version": profile.os_version,
-        "device_class": profile.device_class,
-        "network_class": profile.network_class,
-        "area": area,
-    }
+# The built-in traits that a column each holds; `joined_at` and `area` are made of others. Custom traits can't take
+# their place. `rollout_people` puts them together person by person, rollout/questions/people.py in columns.
+OWN = ("country", "carrier", "kind", "language")
+DEVICE = ("platform", "app_version", "os_version", "device_class", "network_class")

@@ -55,7 +55,7 @@ BEGIN
     RETURN jsonb_build_object(
         'at', rollout_milliseconds(v_now),
         'feature', CASE WHEN v_feature.id IS NOT NULL THEN
-            jsonb_build_object('switch', v_feature.switch, 'access', v_feature.access) END,
+            jsonb_build_object('switch', v_feature.switch) END,
         'caller', jsonb_build_object('recent', v_recent, 'grant', CASE WHEN v_mine.id IS NOT NULL THEN
             jsonb_build_object('id', v_mine.id, 'state', v_mine.state, 'depth', v_mine.depth,
                 'root', coalesce(v_mine.root, v_mine.id), 'at', rollout_milliseconds(v_mine.granted_at)) END),
@@ -67,7 +67,7 @@ BEGIN
             'grant', CASE WHEN v_theirs.id IS NOT NULL THEN jsonb_build_object('id', v_theirs.id, 'state', v_theirs.state)
                 END) END,
         'window', CASE WHEN v_window.id IS NOT NULL THEN jsonb_build_object(
-            'id', v_window.id, 'state', v_window.state, 'open', rollout_window_is_open(v_window.state, v_window.closes_at, v_now),
+            'id', v_window.id, 'open', rollout_window_is_open(v_window.state, v_window.closes_at, v_now),
             'activate_on', v_window.activate_on, 'depth_limit', v_window.depth_limit, 'quota', v_window.quota,
             'budget', v_window.places, 'used', v_window.used, 'pending', greatest(0, v_window.pending - v_own),
             'root_budget', v_window.root_budget, 'min_grant_age_s', v_window.min_grant_age_seconds,
@@ -79,7 +79,7 @@ BEGIN
             'pending', greatest(0, coalesce(v_root.pending, 0) - v_own),
             'allowed', coalesce(v_root.allowed, v_window.root_budget)),
         'area', CASE WHEN v_area.id IS NOT NULL THEN jsonb_build_object(
-            'id', v_area.id, 'key', v_area.key, 'state', v_area.state, 'reason', v_area.reason,
+            'id', v_area.id, 'key', v_area.key, 'state', v_area.state,
             'remaining', coalesce(v_allowance.remaining, 0),
             'valid_until', coalesce(rollout_milliseconds(v_allowance.valid_until), 0),
             'retry_at', rollout_milliseconds(CASE WHEN v_area.next_tick_at > v_now THEN v_area.next_tick_at

@@ -24,7 +24,7 @@ BEGIN
         outcome := 'inviter_frozen'; v_cause := 'no_grant';
     WHEN g->>'state' = 'frozen' THEN
         outcome := 'inviter_frozen';
-    WHEN (f->'caller'->>'recent')::int >= 60 THEN
+    WHEN (f->'caller'->>'recent')::int >= 60 THEN  -- demands in a minute, refused ones included
         outcome := 'rate_limited'; v_retry := v_now + 60000;
     WHEN f->'feature'->>'switch' <> 'on' THEN
         outcome := 'window_closed'; v_cause := 'feature_' || (f->'feature'->>'switch');
