@@ -13,9 +13,9 @@ from uuid import UUID
 import structlog
 from celery import current_app
 from django.db import connection, transaction
-from django.db.models import Exists, Max, OuterRef, Prefetch
+from django.db.models import Exists, Max, OuterRef
 
-from controlplane.accounts.models import Device, Subscriber
+from controlplane.accounts.models import Subscriber
 from controlplane.audit.record import Actor, record
 from controlplane.base.refusal import BadInput, NotFound
 from controlplane.base.wording import shown
@@ -25,16 +25,19 @@ from rollout.actions.narrowing import publish_afterwards
 from rollout.actions.rulesets import publish
 from rollout.errors import FeatureUnknown, GrantsIgnored, WaveNotMovable
 from rollout.models import Area, AreaState, Audience, Feature, Grant, Switch, Wave, WaveState
+from rollout.questions.evaluate import current, find_people
+from rollout.rules.bulk.headcount import as_wave, in_wave
+from rollout.rules.bulk.table import table_of
 from rollout.rules.capacity.controller import portion
+from rollout.rules.decision.decision import Compiled
 from rollout.rules.definition.audience import compile_any_of, compile_audiences, parse_any_of
 from rollout.rules.definition.bucket import MILLION
 from rollout.rules.definition.clause import Test
 from rollout.rules.definition.feature import Access
 from rollout.rules.definition.reading import Invalid
-from rollout.rules.definition.requirements import Requirements, parse_requirements
 from rollout.rules.limits import WAVE_BATCH, WAVE_BATCHES_PER_RUN, WAVES_PER_FEATURE
 from rollout.rules.spread.standing import grants_ignored
-from rollout.rules.spread.wave import Member, Verb, Waiting, allowance_spent, belongs, move, standstill
+from rollout.rules.spread.wave import Verb, Waiting, allowance_spent, move, standstill
 
 log = structlog.get_logger(__name__)
 
@@ -164,11 +167,16 @@ def admit(wave_id: int, *, now: datetime, batch: int = WAVE_BATCH) -> Admission:
         wave = Wave.objects.select_related("feature").filter(pk=wave_id, state=WaveState.OPEN).first()
         if wave is None:
             return Admission(admitted)
-        if wave.feature.switch != Switch.ON:
-            return _stand(wave_id, admitted, f"{wave.feature.name} is {wave.feature.switch}.")
+        compiled = current().features.get(wave.feature.key)
+        if compiled is None:
+            return _stand(wave_id, admitted, f"{wave.feature.name} isn't published.")
+        needs = {need.feature.key: need.feature.switch for need in compiled.needs}
+        for name, switch in {wave.feature.name: wave.feature.switch, **needs}.items():
+            if switch != Switch.ON:
+                return _stand(wave_id, admitted, f"{name} is {switch}.")
         if ignored := grants_ignored(wave.feature.name, Access(wave.feature.access)):
             return _stand(wave_id, admitted, ignored)
-        outcome, end = _admit_batch(wave, now=now, batch=batch)
+        outcome, end = _admit_batch(wave, compiled, now=now, batch=batch)
         admitted += outcome["admitted"]
         waiting.update(outcome["waiting"])
         if outcome["outcome"] == "done":
@@ -183,28 +191,16 @@ def admit(wave_id: int, *, now: datetime, batch: int = WAVE_BATCH) -> Admission:
     return Admission(admitted, more=True)
 
 
-def _admit_batch(wave: Wave, *, now: datetime, batch: int) -> tuple[dict[str, Any], bool]:
+def _admit_batch(wave: Wave, compiled: Compiled, *, now: datetime, batch: int) -> tuple[dict[str, Any], bool]:
     """One batch in one transaction: the answer of rollout_admit, and whether the pass ended with it."""
     settled = Grant.objects.settled().filter(feature=wave.feature, subscriber=OuterRef("pk"))
     rest = Subscriber.objects.filter(~Exists(settled)).order_by("id")
     if wave.cursor is not None:
         rest = rest.filter(id__gt=wave.cursor)
-    people = list(rest.prefetch_related(Prefetch("devices", Device.objects.live()))[:batch])
-    test, requirements = _eligibility(wave)
-    chosen = [
-        person.pk
-        for person in people
-        if belongs(
-            _member(person),
-            test,
-            salt=wave.feature.salt,
-            share_ppm=wave.share_ppm,
-            requirements=requirements,
-            now=now,
-        )
-    ]
-    end = len(people) < batch
-    last: UUID | None = people[-1].pk if people else wave.cursor
+    ids = list(rest.values_list("id", flat=True)[:batch])
+    chosen = _members(wave, compiled, ids, now)
+    end = len(ids) < batch
+    last: UUID | None = ids[-1] if ids else wave.cursor
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT rollout_admit(%s, %s::uuid[], %s, %s, %s)", [wave.pk, chosen, wave.cursor, last, end])
         (answer,) = cursor.fetchone()
@@ -212,37 +208,20 @@ def _admit_batch(wave: Wave, *, now: datetime, batch: int) -> tuple[dict[str, An
     return (json.loads(answer) if isinstance(answer, str) else answer), end
 
 
-def _eligibility(wave: Wave) -> tuple[Test, Requirements]:
-    test = compile_any_of(parse_any_of(wave.any_of, "any_of", strict=False), _audiences())
-    return test, parse_requirements(wave.feature.requirements, "requirements")
+def _members(wave: Wave, compiled: Compiled, ids: Sequence[UUID], now: datetime) -> list[UUID]:
+    """Whom of these people the wave is for. Of several devices, one that gives them the feature is enough."""
+    parties = [party for person in find_people(ids) for party in person.parties()]
+    if not parties:
+        return []
+    asked = as_wave(compiled, parse_any_of(wave.any_of, "any_of", strict=False), wave.share_ppm)
+    chosen = zip(parties, in_wave(asked, table_of(parties), now), strict=True)
+    return [UUID(each) for each in dict.fromkeys(party.subscriber for party, is_in in chosen if is_in)]
 
 
 def _audiences() -> dict[str, Test]:
     return compile_audiences(
         {each.key: parse_any_of(each.any_of, f"audiences.{each.key}", strict=False) for each in Audience.objects.all()}
     )
-
-
-def _member(person: Subscriber) -> Member:
-    traits = {
-        **person.traits,
-        "country": person.country,
-        "carrier": person.carrier,
-        "kind": person.kind,
-        "language": person.language,
-        "joined_at": person.joined_at.isoformat(),
-    }
-    devices = [
-        {
-            "platform": device.platform,
-            "app_version": device.app_version,
-            "os_version": device.os_version,
-            "device_class": device.device_class,
-            "network_class": device.network_class,
-        }
-        for device in person.devices.all()
-    ]
-    return Member(str(person.pk), {name: value for name, value in traits.items() if value != ""}, devices)
 
 
 def _any_allowance(now: datetime) -> bool:

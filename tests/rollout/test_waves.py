@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
 
+from controlplane.accounts.models import Subscriber
 from controlplane.audit.models import AuditEntry
 from controlplane.base.refusal import BadInput, NotFound
 from controlplane.outbox.models import Outbox
-from rollout.actions import narrowing
+from rollout.actions import narrowing, rulesets
 from rollout.actions.grants import revoke_grant
 from rollout.actions.waves import Admission, admit, create_wave, hold_wave, open_wave, resume_wave
 from rollout.errors import FeatureUnknown, WaveNotMovable
 from rollout.models import Allowance, Area, Feature, Grant, Ruleset, Wave
+from rollout.questions.evaluate import current, find_people
+from rollout.rules.decision.decision import Cause, decide
 from rollout.rules.definition.bucket import bucket
 from tests import builders
 from tests.rollout import cast
@@ -35,6 +40,10 @@ def opened(**fields: Any) -> Wave:
 
 def run(wave: Wave, *, batch: int = 500) -> Admission:
     return admit(wave.pk, now=timezone.now(), batch=batch)
+
+
+def granted(key: str = cast.CALLS) -> set[UUID]:
+    return set(Grant.objects.live().filter(feature__key=key).values_list("subscriber_id", flat=True))
 
 
 def refill(remaining: int, **of_area: Any) -> None:
@@ -104,14 +113,17 @@ def test_wave__raised_later__keeps_who_is_in_and_adds_the_rest() -> None:
 def test_wave__with_requirements__passes_over_old_phones_but_waits_for_nobody() -> None:
     cast.feature(requirements={"platforms": {"android": {"app": "2.12.0"}}})
     cast.area()
-    old, new, without = cast.people(3)
+    old, new, both, _ = cast.people(4)
     builders.device(old, app_version="2.11.0")
     builders.device(new, app_version="2.12.0")
+
+    builders.device(both, app_version="2.12.0", seen_at=builders.NOON)
+    builders.device(both, app_version="2.11.0")
 
     told = run(opened())
 
     assert told.done
-    assert set(Grant.objects.values_list("subscriber_id", flat=True)) == {new.pk, without.pk}
+    assert granted() == {new.pk, both.pk}, "without a device, nobody meets what is asked"
 
 
 def test_wave__in_a_held_area__stands_still_in_whole_words() -> None:
@@ -316,3 +328,79 @@ def test_wave__person_whose_grant_was_revoked__is_left_alone(taken: bool, admitt
 
     assert told == Admission(admitted=admitted, done=True)
     assert Grant.objects.live().filter(subscriber=crowd[0]).exists() is not taken
+
+
+def test_wave__of_a_feature_that_needs_another__admits_only_those_who_have_that() -> None:
+    voice = cast.feature(key="voice")
+    cast.feature(prerequisites=["voice"])
+    cast.area()
+    crowd = cast.people(4)
+    for person in crowd[:2]:
+        cast.grant(voice, person)
+    wave = opened()
+
+    Feature.objects.filter(pk=voice.pk).update(switch="killed")
+    rulesets.publish(OPERATOR, timezone.now())
+    assert run(wave) == Admission(standstill="voice is killed.")
+    Feature.objects.filter(pk=voice.pk).update(switch="on")
+    rulesets.publish(OPERATOR, timezone.now())
+    told = run(wave)
+
+    assert told == Admission(admitted=2, done=True)
+    assert granted() == {person.pk for person in crowd[:2]}
+    assert Allowance.objects.get().spent_total == 2
+
+
+CLAUSES = [
+    {"trait": "area", "operator": "IN", "values": ["DE", ""]},
+    {"trait": "area", "operator": "IN", "values": ["FR"]},
+    {"trait": "carrier", "operator": "IN", "values": [""]},
+    {"trait": "carrier", "operator": "NOT_IN", "values": ["262-03"]},
+    {"trait": "platform", "operator": "IN", "values": ["ios", ""]},
+    {"trait": "app_version", "operator": "SEMVER_GTE", "values": ["2.12.0"]},
+    {"trait": "network_class", "operator": "NOT_IN", "values": ["3g"]},
+    {"trait": "joined_at", "operator": "DATE_BEFORE", "values": ["2026-03-14T12:00:01Z"]},
+    {"trait": "plan", "operator": "IN", "values": ["gold"], "inverted": True},
+]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_wave__of_random_people_and_clauses__admits_those_who_are_told_that_they_are_in_it(seed: int) -> None:
+    draw = random.Random(seed)
+    voice = cast.feature(key="voice", access=draw.choice(["granted", "everyone"]))
+    ask = draw.choice([{}, {"platforms": {"android": {"app": "2.12.0"}}}, {"device_classes": ["high"]}])
+    cast.feature(prerequisites=draw.choice([[], ["voice"]]), requirements=ask)
+    cast.area()
+    cast.area(key="FR")
+    for _ in range(40):
+        person = builders.subscriber(
+            country=draw.choice(["DE", "FR", "BR"]),
+            carrier=draw.choice(["", "262-03"]),
+            traits=draw.choice([{}, {"plan": "gold"}, {"plan": ["odd"], "platform": "ios"}]),
+        )
+        for _ in range(draw.choice([0, 1, 1, 2])):
+            platform, version = draw.choice(["android", "ios"]), draw.choice(["2.11.0", "2.12.0", ""])
+            builders.device(person, platform=platform, app_version=version, device_class=draw.choice(["mid", "high"]))
+        if draw.random() < 0.5:
+            cast.grant(voice, person)
+    any_of = [draw.sample(CLAUSES, draw.choice([1, 2])) for _ in range(draw.choice([0, 1, 2]))]
+    wave = opened(any_of=any_of, share_ppm=draw.choice([1_000_000, 500_000]))
+    crowd, ruleset, now = find_people(list(Subscriber.objects.values_list("pk", flat=True))), current(), timezone.now()
+    told = {
+        UUID(person.id)
+        for person in crowd
+        for party in person.parties()
+        if decide(ruleset, cast.CALLS, party, now).cause is Cause.WAITING_FOR_WAVE
+    }
+
+    run(wave, batch=7)
+
+    nowhere = set(Subscriber.objects.filter(country="BR").values_list("pk", flat=True))
+    assert granted() == told - nowhere
+    has = {
+        UUID(person.id)
+        for person in find_people([*granted()])
+        for party in person.parties()
+        if decide(current(), cast.CALLS, party, now).enabled
+    }
+    assert has == granted()

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from rollout.rules.bulk.evaluation import evaluate_many
+from rollout.rules.bulk.masks import Flags
 from rollout.rules.bulk.table import Table, source_of
 from rollout.rules.decision.decision import Cause, Compiled
 from rollout.rules.definition.audience import AnyOf
@@ -67,20 +68,30 @@ class WaveSize:
         return max(0, self.members.people - self.holding.people)
 
 
+def as_wave(feature: Compiled, any_of: AnyOf, share_ppm: int) -> Compiled:
+    """The feature as if it were on and given by a rule with this audience and share, as a wave's grant gives it."""
+    whole = feature.feature
+    rule = Rule("", any_of, share_ppm, (whole.default,), (MILLION,))
+    return replace(feature, feature=replace(whole, switch=Switch.ON, access=Access.RULES, rules=(rule,)))
+
+
+def in_wave(asked: Compiled, table: Table, now: datetime) -> Flags:
+    """Whom of these people a wave is for (`asked` is of `as_wave`): those in its audience and share whose phone meets
+    what the feature asks for, and who have what it needs.
+    """
+    verdicts = evaluate_many(asked, table, now)
+    return np.array([each.cause is Cause.RULE for each in verdicts.outcomes])[verdicts.outcome]
+
+
 def count_members(
     feature: Compiled, any_of: AnyOf, share_ppm: int, people: Iterable[Table], now: datetime
 ) -> tuple[int, int]:
-    """How many of these people a wave with this audience and share is for, and how many of them hold a grant already:
-    those whose phone meets what the feature asks for, and who have what it needs.
-    """
-    whole = feature.feature
-    rule = Rule("", any_of, share_ppm, (whole.default,), (MILLION,))
-    asked = replace(feature, feature=replace(whole, switch=Switch.ON, access=Access.RULES, rules=(rule,)))
+    """How many of these people a wave with this audience and share is for, and how many of them hold a grant."""
+    asked = as_wave(feature, any_of, share_ppm)
     members = holding = 0
     for table in people:
-        verdicts = evaluate_many(asked, table, now)
-        chosen = np.array([each.cause is Cause.RULE for each in verdicts.outcomes])[verdicts.outcome]
-        held = table.grant(whole.key).judged(lambda value: bool(source_of(value)))(slice(0, table.size))
+        chosen = in_wave(asked, table, now)
+        held = table.grant(feature.feature.key).judged(lambda value: bool(source_of(value)))(slice(0, table.size))
         members += int(np.count_nonzero(chosen))
         holding += int(np.count_nonzero(chosen & (held != 0)))
     return members, holding

@@ -149,6 +149,22 @@ class Table:
         )
 
 
+def table_of(parties: Sequence[Party]) -> Table:
+    """A row for each of these, in their order."""
+    sources = [{feature: grant.source for feature, grant in party.grants.items()} for party in parties]
+    return Table(
+        size=len(parties),
+        units=read_units([party.subscriber for party in parties], "table"),
+        traits=_columns([party.traits for party in parties]),
+        grants=_columns(sources),
+    )
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
+    names = {name for row in rows for name in row}
+    return {name: read_column([row.get(name) for row in rows], name) for name in names}
+
+
 def source_of(value: Any) -> str:
     """A grant's source from its column; empty for no grant. A bare flag doesn't say: it counts as an operator's."""
     if value is True:
