@@ -23,8 +23,10 @@ from calls.rules.call import (
     Effect,
     Event,
     Hung,
+    Invited,
     Record,
     Release,
+    Restored,
     Settle,
     State,
     Tell,
@@ -85,7 +87,7 @@ class Arbiter:
         self._remember(stored)
         return stored.call
 
-    async def begin(self, call: str, event: Event, reply: Reply | None = None) -> Moved:
+    async def begin(self, event: Invited | Restored, reply: Reply | None = None) -> Moved:
         """Make the record of a call. `older` names a live call of the same two people that stands in the way."""
         now = self.clock()
         after, effects = step(None, event, now, self.timers)
@@ -95,9 +97,9 @@ class Arbiter:
         if done.how == "again":
             return Moved(after, again=done.value.encode())
         if done.how != "ok":
-            return Moved(None, older=done.value if done.how == "pair" else call)
+            return Moved(None, older=done.value if done.how == "pair" else after.id)
         self._remember(Stored(after, int(done.value)))
-        self.mine.add(call)
+        self.mine.add(after.id)
         return Moved(after)
 
     async def apply(self, call: str, event: Event, *, from_memory: bool = True) -> Moved:
@@ -155,19 +157,20 @@ class Arbiter:
             elif isinstance(effect, Settle):
                 moved = await self._settle(call)
             elif isinstance(effect, Release):
-                self.spawn(self.release(call.feature, call.id, effect.why))
+                self.spawn(self.release(call.identity.feature, call.id, effect.why))
             elif isinstance(effect, Record):
                 self.journal.add(call, stored.version)
         return moved
 
     async def _complete(self, call: Call) -> Moved:
-        row = await self.database.row("SELECT outcome, detail FROM rollout_complete(%s, %s)", (call.feature, call.id))
+        feature = call.identity.feature
+        row = await self.database.row("SELECT outcome, detail FROM rollout_complete(%s, %s)", (feature, call.id))
         outcome, detail = row or ("no_reservation", {})
-        grant = grant_event(call.feature, detail["grant"], "invite") if (detail or {}).get("grant") else None
+        grant = grant_event(feature, detail["grant"], "invite") if (detail or {}).get("grant") else None
         return await self.apply(call.id, Completed(str(outcome), grant))
 
     async def _settle(self, call: Call) -> Moved:
-        row = await self.database.row("SELECT rollout_release(%s, %s, %s)", (call.feature, call.id, "overdue"))
+        row = await self.database.row("SELECT rollout_release(%s, %s, %s)", (call.identity.feature, call.id, "overdue"))
         if row and row[0]:
             return await self.apply(call.id, Completed("overdue"))
         return await self._complete(call)
@@ -215,7 +218,7 @@ class Arbiter:
             if stored is None or stored.call.over or stored.call.deadline + 5_000 < now:
                 self.forget(call)
                 continue
-            counts[stored.call.area] = counts.get(stored.call.area, 0) + 1
+            counts[stored.call.identity.area] = counts.get(stored.call.identity.area, 0) + 1
         return counts
 
     def attempted(self, area: str) -> None:
@@ -246,8 +249,8 @@ class Arbiter:
         if before.state is after.state:
             return
         if after.state is State.CONNECTED:
-            self.setups[after.area] = self.setups.get(after.area, 0) + 1
-            self.metrics.setups.labels(after.area).inc()
+            self.setups[after.identity.area] = self.setups.get(after.identity.area, 0) + 1
+            self.metrics.setups.labels(after.identity.area).inc()
             self.metrics.setup_seconds.observe(max(0, (after.connected_at or 0) - after.created_at) / 1000)
         elif after.over:
             self.metrics.ended.labels(str(after.reason)).inc()

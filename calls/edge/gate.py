@@ -52,9 +52,9 @@ class Gate:
 
     def require_not_revoked(self, ticket: Ticket) -> None:
         """Memory alone never refuses for want of a grant, but a revocation that is newer than the ticket does."""
-        for row in self.feed.facts_for(ticket.caller, ticket.made_at / 1000):
+        for row in self.feed.facts_for(ticket.identity.caller, ticket.made_at / 1000):
             if row.kind == "grant.revoked" and row.payload.get("grant") == ticket.caller_grant:
-                words = f"{feature_name(ticket.feature)} were taken back from you."
+                words = f"{feature_name(ticket.identity.feature)} were taken back from you."
                 raise _not_enabled(Cause.WAITING_FOR_LAUNCH, words)
 
 

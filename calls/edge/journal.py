@@ -33,11 +33,11 @@ def as_row(call: Call, version: int, key: bytes) -> dict[str, Any]:
     setup = call.connected_at - call.created_at if call.connected_at else None
     return {
         "id": call.id,
-        "feature": call.feature,
-        "area": call.area,
-        "caller": pseudonym(key, call.caller, call.created_at),
-        "callee": pseudonym(key, call.callee, call.created_at),
-        "media": call.media,
+        "feature": call.identity.feature,
+        "area": call.identity.area,
+        "caller": pseudonym(key, call.identity.caller, call.created_at),
+        "callee": pseudonym(key, call.identity.callee, call.created_at),
+        "media": call.identity.media,
         "activating": call.activating,
         "state": call.state,
         "reason": call.reason or "",

@@ -94,7 +94,7 @@ class Operations:
         found = await self.arbiter.look(call)
         if found is None or not found.has(device):
             raise _unknown()
-        answer: Answer = {"call": call, "state": found.state, "media": found.media}
+        answer: Answer = {"call": call, "state": found.state, "media": found.identity.media}
         if found.over and found.reason:
             answer |= {"reason": found.reason, "cause": found.cause, "words": words(found.reason, found.cause)}
         return answer
@@ -160,7 +160,7 @@ class Operations:
         _, call = await self._move(asked, Cancelled(asked.device))
         if call.over:
             return {"state": call.state, "reason": call.reason}
-        if asked.device != call.caller_device:
+        if asked.device != call.identity.caller_device:
             raise _out_of_state(call)
         raise TooLate("The other person has answered: end the call instead.", extra={"state": call.state})
 
@@ -200,33 +200,22 @@ class Operations:
             raise _over(call)
         if moved.dropped:
             raise _out_of_state(call)
-        if asked.device == call.caller_device:
+        if asked.device == call.identity.caller_device:
             self.arbiter.mine.add(call.id)
         return {"state": call.state}
 
     async def _restore(self, asked: Asked) -> Moved:
         """A running call shows itself again after its record was lost; not one that ended, or was never answered."""
         ticket = unseal(self.placing.box, asked.fields["ticket"], asked.call, asked.device)
-        if ticket.epoch == await self.arbiter.store.epoch() or not await self._was_running(ticket.call):
+        if ticket.epoch == await self.arbiter.store.epoch() or not await self._was_running(asked.call):
             raise _ended_long_ago()
-        event = Restored(
-            call=ticket.call,
-            feature=ticket.feature,
-            media=ticket.media,
-            area=ticket.area,
-            caller=ticket.caller,
-            caller_device=ticket.caller_device,
-            callee=ticket.callee,
-            devices=ticket.devices,
-            created_at=ticket.made_at,
-        )
-        moved = await self.arbiter.begin(ticket.call, event)
-        if moved.older == ticket.call:
-            return await self.arbiter.apply(ticket.call, Alive(asked.device))
+        moved = await self.arbiter.begin(Restored(ticket.identity, ticket.devices, ticket.made_at))
+        if moved.older == asked.call:
+            return await self.arbiter.apply(asked.call, Alive(asked.device))
         if moved.call is None:
             raise _ended_long_ago()
-        if self.placing.gate.is_stopped(ticket.feature, ticket.made_at):
-            return await self.arbiter.apply(ticket.call, Finished(Reason.STOPPED))
+        if self.placing.gate.is_stopped(ticket.identity.feature, ticket.made_at):
+            return await self.arbiter.apply(asked.call, Finished(Reason.STOPPED))
         return moved
 
     async def _was_running(self, call: str) -> bool:

@@ -14,7 +14,7 @@ import orjson
 import structlog
 from nacl.secret import SecretBox
 
-from calls.rules.call import Finished, Invited, Meeting, meet
+from calls.rules.call import Finished, Identity, Invited, Meeting, meet
 from calls.rules.ending import Reason
 from calls.rules.grant_event import grant_event
 from calls.rules.permission import NotNow, NotYours, Permitted, Shown, judge, read_facts
@@ -98,13 +98,15 @@ class Placing:
     def _ticket_for(self, token: Token, media: str, permitted: Permitted, phone_sealed: str, own: Listed) -> Ticket:
         callee = permitted.callee
         return Ticket(
-            call=str(uuid.uuid4()),
-            feature=FEATURES[media],
-            media=media,
-            area=callee.traits["area"] or "unknown",
-            caller=token.subscriber,
-            caller_device=token.device,
-            callee=callee.id,
+            Identity(
+                call=str(uuid.uuid4()),
+                feature=FEATURES[media],
+                media=media,
+                area=callee.traits["area"] or "unknown",
+                caller=token.subscriber,
+                caller_device=token.device,
+                callee=callee.id,
+            ),
             phone=self.keys.unseal_phone(base64.b64decode(phone_sealed)),
             caller_list=fingerprint(own.list, own.signature),
             devices=permitted.devices,
@@ -116,18 +118,19 @@ class Placing:
         )
 
     def _prepared(self, ticket: Ticket, listed: Listed, number: PhoneNumber | None) -> dict[str, Any]:
+        identity = ticket.identity
         return {
-            "call": ticket.call,
+            "call": identity.call,
             "ticket": ticket.seal(self.box),
             "expires_in": TICKET_MS // 1000,
             "callee": {
-                "subscriber": ticket.callee,
+                "subscriber": identity.callee,
                 "phone": number.e164 if number else None,
                 "list": listed.list,
                 "signature": listed.signature,
                 "devices": list(ticket.devices),
             },
-            "ice_servers": self.ice_servers(ticket.call, ticket.caller_device),
+            "ice_servers": self.ice_servers(identity.call, identity.caller_device),
             "profile": for_network(None).as_json(),
             "ring_seconds": round(self.env.ring_seconds),
         }
@@ -163,20 +166,15 @@ class Placing:
     async def invite(self, token: Token, fields: Mapping[str, Any], request: str, started: float) -> dict[str, Any]:
         """Take the reservation when the call turns calling on, then make the callee's devices ring."""
         ticket = self._ticket(token, fields)
+        identity = ticket.identity
         await self.gate.catch_up()
-        self.gate.require_on(ticket.feature)
+        self.gate.require_on(identity.feature)
         self.gate.require_not_revoked(ticket)
         await self.limits.spend(INVITE, token.subscriber)
-        await self._meet(ticket)
+        await self._meet(identity)
         pending, grant, window = await self._reserve(ticket, started)
         event = Invited(
-            call=ticket.call,
-            feature=ticket.feature,
-            media=ticket.media,
-            area=ticket.area,
-            caller=ticket.caller,
-            caller_device=ticket.caller_device,
-            callee=ticket.callee,
+            identity,
             rings={
                 device: self._ring(ticket, fields, device, pending)
                 for device in fields["blobs"]
@@ -186,50 +184,50 @@ class Placing:
             window=window,
             grant=grant,
         )
-        reply = Reply(f"rc:res:{token.device}:{ticket.call}:{request}", ROUTING) if request else None
+        reply = Reply(f"rc:res:{token.device}:{identity.call}:{request}", ROUTING) if request else None
         try:
             for _ in range(MOST_MEETINGS):
-                moved = await self.arbiter.begin(ticket.call, event, reply)
+                moved = await self.arbiter.begin(event, reply)
                 if moved.call is not None:
                     break
-                if moved.older == ticket.call:
+                if moved.older == identity.call:
                     pending = False  # the reservation is the running call's
                     raise TicketSpent("This call was placed already: ask for a new ticket with prepare.")
-                await self._meet(ticket)
+                await self._meet(identity)
             else:
                 raise TryAgain
         except StoreAway:
             if pending:
-                self.arbiter.spawn(self._release_unplaced(ticket))
+                self.arbiter.spawn(self._release_unplaced(identity))
             raise
         except BaseException:
             if pending:
-                self.arbiter.spawn(self.arbiter.release(ticket.feature, ticket.call, "not_placed"))
+                self.arbiter.spawn(self.arbiter.release(identity.feature, identity.call, "not_placed"))
             raise
         if moved.again is None:
-            self.arbiter.attempted(ticket.area)
+            self.arbiter.attempted(identity.area)
         try:
-            self.gate.require_on(ticket.feature)
+            self.gate.require_on(identity.feature)
         except Stopped:  # the switch was thrown while this invite was on its way
-            await self.arbiter.apply(ticket.call, Finished(Reason.STOPPED))
+            await self.arbiter.apply(identity.call, Finished(Reason.STOPPED))
             raise
         return {"state": "routing"}
 
-    async def _release_unplaced(self, ticket: Ticket) -> None:
+    async def _release_unplaced(self, identity: Identity) -> None:
         """Redis gave no answer: the call may ring all the same, and its caller may ask again. Should Redis stay silent,
         the reservation's expiry does it."""
         for pause in UNSURE_SECONDS:
             await asyncio.sleep(pause)
             try:
-                if await self.arbiter.look(ticket.call) is None:
-                    await self.arbiter.release(ticket.feature, ticket.call, "not_placed")
+                if await self.arbiter.look(identity.call) is None:
+                    await self.arbiter.release(identity.feature, identity.call, "not_placed")
                 return
             except StoreAway:
                 continue
 
     def _ticket(self, token: Token, fields: Mapping[str, Any]) -> Ticket:
         ticket = unseal(self.box, fields["ticket"], fields["call"], token.device)
-        if ticket.caller_device != token.device or ticket.caller != token.subscriber:
+        if ticket.identity.caller_device != token.device or ticket.identity.caller != token.subscriber:
             raise BadTicket("The ticket belongs to another device: ask for a new one with prepare.")
         if self.arbiter.clock() - ticket.made_at > TICKET_MS:
             raise TicketExpired("Ask for a new ticket with prepare.")
@@ -242,15 +240,15 @@ class Placing:
             raise TicketExpired("The phones that it names were signed out: ask for a new ticket with prepare.")
         return ticket
 
-    async def _meet(self, ticket: Ticket) -> None:
+    async def _meet(self, identity: Identity) -> None:
         """An older call of the same two people: in glare it wins, otherwise this one takes its place."""
-        older = await self.arbiter.store.pair(ticket.caller, ticket.callee)
-        if older is None or older == ticket.call:
+        older = await self.arbiter.store.pair(identity.caller, identity.callee)
+        if older is None or older == identity.call:
             return
         call = await self.arbiter.look(older)
         if call is None or call.over:
-            await self.arbiter.store.unpair(ticket.caller, ticket.callee, older)
-        elif meet(call, ticket.caller, self.arbiter.clock()) is Meeting.GLARE:
+            await self.arbiter.store.unpair(identity.caller, identity.callee, older)
+        elif meet(call, identity.caller, self.arbiter.clock()) is Meeting.GLARE:
             self.arbiter.metrics.ended.labels(Reason.GLARE_MERGED).inc()
             raise Glare("The other person is calling you: answer that call.", extra={"call": older})
         else:
@@ -260,11 +258,11 @@ class Placing:
         """(a reservation is pending, the grant event when the offer already grants, the window's id)."""
         if not ticket.activates:
             return False, None, None
-        env = self.env
+        env, identity = self.env, ticket.identity
         ttl = timedelta(seconds=env.route_seconds + env.ring_seconds + 3 * env.accepting_seconds)
         row = await self.arbiter.database.row(
             "SELECT outcome, detail FROM rollout_reserve(%s, %s, %s, %s, %s)",
-            (ticket.feature, ticket.call, ticket.caller, ticket.callee, ttl),
+            (identity.feature, identity.call, identity.caller, identity.callee, ttl),
         )
         outcome, detail = row or (Outcome.NO_RESERVATION, {})
         detail = detail or {}
@@ -272,27 +270,28 @@ class Placing:
         if outcome == Outcome.RESERVED:
             return True, None, window
         if outcome == Outcome.GRANTED:
-            return False, grant_event(ticket.feature, detail["grant"], "invite"), window
+            return False, grant_event(identity.feature, detail["grant"], "invite"), window
         if outcome == Outcome.ALREADY:
             return False, None, None
         state = {"state": "closed"} if outcome == Outcome.WINDOW_CLOSED else ticket.window
         raise await self._not_before_floor(Shown(state, told(Outcome(outcome)), detail.get("retry_at")), started)
 
     def _ring(self, ticket: Ticket, fields: Mapping[str, Any], device: str, activates: bool) -> dict[str, Any]:
+        identity = ticket.identity
         caller = {
-            "subscriber": ticket.caller,
-            "device": ticket.caller_device,
+            "subscriber": identity.caller,
+            "device": identity.caller_device,
             "phone": ticket.phone,
             "list": fields["list"],
             "signature": fields["signature"],
         }
         return {
-            "call": ticket.call,
+            "call": identity.call,
             "from": caller,
-            "media": ticket.media,
+            "media": identity.media,
             "blob": fields["blobs"][device],
             "activates": activates,
-            "ice_servers": self.ice_servers(ticket.call, device),
+            "ice_servers": self.ice_servers(identity.call, device),
             "ring_ms": round(self.env.ring_seconds * 1000),
             "lifetime": LIFETIME_SECONDS,
             "ticket": fields["ticket"],

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from calls.rules.call import Call, Leg, LegState, State
+from calls.rules.call import Call, Identity, Leg, LegState, State
 from calls.rules.ending import Reason
 
 _NAMES = tuple(field.name for field in fields(Call))
@@ -27,4 +27,4 @@ def call_from_json(raw: bytes) -> Call:
     for name in ("reason", "ending"):
         if values.get(name):
             values[name] = Reason(values[name])
-    return Call(**values)
+    return Call(Identity(**values.pop("identity")), **values)

@@ -198,11 +198,11 @@ class Store:
         wanted: dict[str, Any] = {
             "id": after.id,
             "expect": before.version if before else 0,
-            "area": after.area,
+            "area": after.identity.area,
             "live": live,
             "deadline": after.deadline,
             "ttl": max(0, after.deadline - now_ms) + LIVE_MARGIN_MS if live else ENDED_TTL_MS,
-            "pair": pair_key(after.caller, after.callee),
+            "pair": pair_key(after.identity.caller, after.identity.callee),
             "tell": [event_json(tell, self.box) for tell in tells],
         }
         if before is None or after is not before.call:

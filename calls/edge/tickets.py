@@ -13,6 +13,7 @@ import orjson
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
+from calls.rules.call import Identity
 from controlplane.base import base64url
 from controlplane.base.refusal import Refusal
 
@@ -42,15 +43,9 @@ class Ticket:
     """`caller_list` is the fingerprint of the caller's device list; `window` what refusals say of the window."""
 
     FORMAT: ClassVar[int] = 1
-    call: str
-    feature: str
-    media: str
-    area: str
-    caller: str
-    caller_device: str
+    identity: Identity
     phone: str
     caller_list: str
-    callee: str
     devices: tuple[str, ...]
     activates: bool
     caller_grant: int | None
@@ -67,9 +62,9 @@ def unseal(box: SecretBox, sealed: str, call: str, device: str) -> Ticket:
     try:
         raw = base64url.decode(sealed)
         values = orjson.loads(box.decrypt(raw))
-        ticket = Ticket(**{**values, "devices": tuple(values["devices"])})
+        ticket = Ticket(**{**values, "identity": Identity(**values["identity"]), "devices": tuple(values["devices"])})
     except (CryptoError, binascii.Error, ValueError, TypeError, KeyError) as error:
         raise BadTicket("Ask for a new ticket with prepare.") from error
-    if ticket.call != call or device not in (ticket.caller_device, *ticket.devices):
+    if ticket.identity.call != call or device not in (ticket.identity.caller_device, *ticket.devices):
         raise BadTicket("The ticket belongs to another call or device: ask for a new one with prepare.")
     return ticket

@@ -128,7 +128,7 @@ class Watch:
                 continue  # one that is there was placed after the loss
             self._end_locally(call, Reason.LOST, "store_lost")
             if call.pending:
-                self.arbiter.spawn(self.arbiter.release(call.feature, call.id, "store_lost"))
+                self.arbiter.spawn(self.arbiter.release(call.identity.feature, call.id, "store_lost"))
         await self.inboxes.catch_up_all()
 
     async def _make_up(self) -> None:
@@ -205,7 +205,7 @@ class Watch:
 
     async def stop_calls(self, feature: str, before: int) -> int:
         """End every live call of the feature that began before this moment (ms); how many were ended."""
-        calls = {call for call, stored in self.arbiter.known.items() if stored.call.feature == feature}
+        calls = {call for call, stored in self.arbiter.known.items() if stored.call.identity.feature == feature}
         try:
             for area in await self.store.areas():
                 calls.update(await self.store.live(area))
@@ -223,7 +223,7 @@ class Watch:
         stored = self.arbiter.known.get(call)
         try:
             found = stored.call if stored else await self.arbiter.look(call)
-            if found is None or found.over or found.feature != feature or found.created_at >= before:
+            if found is None or found.over or found.identity.feature != feature or found.created_at >= before:
                 return False
             moved = await self.arbiter.apply(call, Finished(Reason.STOPPED))
             if moved.call is None and stored is not None:  # the record is lost, the phones still talk
@@ -273,7 +273,8 @@ class Watch:
             call = stored.call
             if call.over:
                 continue
-            if (call.feature, call.caller) in people or (call.feature, call.callee) in people:
+            identity = call.identity
+            if people & {(identity.feature, identity.caller), (identity.feature, identity.callee)}:
                 ends.append((key, Finished(Reason.GRANT_ENDED)))
             elif devices:
                 ends.extend((key, Gone(device)) for device in _devices(call) if device in devices)
@@ -297,4 +298,4 @@ class Watch:
 
 
 def _devices(call: Call) -> tuple[str, ...]:
-    return (call.caller_device, *(leg.device for leg in call.legs))
+    return (call.identity.caller_device, *(leg.device for leg in call.legs))

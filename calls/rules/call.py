@@ -61,19 +61,26 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A live call. `deadline`: when `Due` comes. `activating`: it turns the feature on for the callee.
+class Identity:
+    """Which call it is: what never changes of it. Ticket, events and record carry this one value."""
 
-    `pending`: a reservation is held that a grant has not replaced yet. `ending`: why it ends once the answer stands.
-    """
-
-    id: str
+    call: str
     feature: str
     media: str
     area: str
     caller: str
     caller_device: str
     callee: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A live call. `deadline`: when `Due` comes. `activating`: it turns the feature on for the callee.
+
+    `pending`: a reservation is held that a grant has not replaced yet. `ending`: why it ends once the answer stands.
+    """
+
+    identity: Identity
     legs: tuple[Leg, ...]
     state: State
     created_at: int
@@ -96,6 +103,10 @@ class Call:
     ended_at: int | None = None
 
     @property
+    def id(self) -> str:
+        return self.identity.call
+
+    @property
     def over(self) -> bool:
         return self.state is State.ENDED
 
@@ -104,13 +115,13 @@ class Call:
 
     def has(self, device: str) -> bool:
         """Whether this device is an end of the call."""
-        return device == self.caller_device or self.leg(device) is not None
+        return device == self.identity.caller_device or self.leg(device) is not None
 
     def other_end(self, device: str) -> str | None:
         """The device at the other end of an answered call, or None for a device that is neither end."""
-        if device == self.caller_device:
+        if device == self.identity.caller_device:
             return self.winner
-        return self.caller_device if device == self.winner else None
+        return self.identity.caller_device if device == self.winner else None
 
 
 # Events
@@ -120,13 +131,7 @@ class Call:
 class Invited:
     """The caller's invite passed every check. `rings` holds, for each called device, the body of its ring event."""
 
-    call: str
-    feature: str
-    media: str
-    area: str
-    caller: str
-    caller_device: str
-    callee: str
+    identity: Identity
     rings: Mapping[str, Mapping[str, Any]]
     pending: bool = False
     window: str | None = None
@@ -137,13 +142,7 @@ class Invited:
 class Restored:
     """A running call whose record was lost shows itself again by its ticket."""
 
-    call: str
-    feature: str
-    media: str
-    area: str
-    caller: str
-    caller_device: str
-    callee: str
+    identity: Identity
     devices: tuple[str, ...]
     created_at: int
 
@@ -294,6 +293,6 @@ class Meeting(StrEnum):
 
 def meet(older: Call, caller: str, now_ms: int) -> Meeting:
     """Two people called each other within 30 s and neither has connected: glare. Else the newer call replaces."""
-    if older.caller == caller or older.state in ESTABLISHED or now_ms - older.created_at > GLARE_MS:
+    if older.identity.caller == caller or older.state in ESTABLISHED or now_ms - older.created_at > GLARE_MS:
         return Meeting.REPLACE
     return Meeting.GLARE

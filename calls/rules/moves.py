@@ -62,9 +62,7 @@ def step(call: Call | None, event: Event, now_ms: int, timers: Timers = STANDARD
 
 def _invited(event: Invited, now: int, timers: Timers) -> Step:
     call = Call(
-        id=event.call, feature=event.feature, media=event.media, area=event.area,
-        caller=event.caller, caller_device=event.caller_device, callee=event.callee,
-        legs=tuple(Leg(device) for device in event.rings), state=State.ROUTING,
+        event.identity, legs=tuple(Leg(device) for device in event.rings), state=State.ROUTING,
         created_at=now, deadline=now + timers.route, pending=event.pending,
         activating=event.pending or event.grant is not None,
         window=event.window,
@@ -77,9 +75,7 @@ def _restored(event: Restored, now: int, timers: Timers) -> Step:
     winner = event.devices[0] if len(event.devices) == 1 else None
     legs = tuple(Leg(device, LegState.WON if device == winner else LegState.GONE) for device in event.devices)
     call = Call(
-        id=event.call, feature=event.feature, media=event.media, area=event.area,
-        caller=event.caller, caller_device=event.caller_device, callee=event.callee,
-        legs=legs, state=State.CONNECTED, created_at=event.created_at, deadline=now + timers.alive,
+        event.identity, legs=legs, state=State.CONNECTED, created_at=event.created_at, deadline=now + timers.alive,
         winner=winner, caller_seen=now, callee_seen=now, connected_at=now,
     )  # fmt: skip
     return call, ()
@@ -117,7 +113,7 @@ def _answered_again(call: Call, event: Answered, _now: int, _timers: Timers) -> 
 
 
 def _repeated(call: Call, event: Answered | Alive, _now: int, _timers: Timers) -> Step | None:
-    return (call, ()) if event.device in (call.winner, call.caller_device) else None
+    return (call, ()) if event.device in (call.winner, call.identity.caller_device) else None
 
 
 def _accepted(call: Call, now: int, timers: Timers, first: tuple[Effect, ...]) -> Step:
@@ -165,7 +161,7 @@ def _engaged(call: Call, event: Engaged, now: int, _timers: Timers) -> Step | No
 
 
 def _gone(call: Call, event: Gone, now: int, _timers: Timers) -> Step | None:
-    if event.device == call.caller_device or event.device == call.winner:
+    if event.device == call.identity.caller_device or event.device == call.winner:
         return _end(call, Reason.LOST, "device_revoked", now)
     leg = call.leg(event.device)
     if leg is None or leg.state not in OPEN_LEGS:
@@ -185,13 +181,13 @@ def _after_leg(call: Call, now: int) -> Step:
 
 
 def _cancelled(call: Call, event: Cancelled, now: int, _timers: Timers) -> Step | None:
-    return _end(call, Reason.CANCELLED, None, now) if event.device == call.caller_device else None
+    return _end(call, Reason.CANCELLED, None, now) if event.device == call.identity.caller_device else None
 
 
 def _hung_early(call: Call, event: Hung, now: int, _timers: Timers) -> Step | None:
     if event.reason not in PHONE_REASONS:
         return None
-    if event.device == call.caller_device:
+    if event.device == call.identity.caller_device:
         return _end(call, Reason.CANCELLED if event.reason is Reason.HANGUP else event.reason, None, now)
     leg = call.leg(event.device)
     if leg is None or leg.state not in OPEN_LEGS:
@@ -236,7 +232,7 @@ def _linked(call: Call, event: Linked, now: int, timers: Timers) -> Step | None:
         call, connected=connected, state=State.CONNECTED, deadline=now + timers.alive,
         connected_at=now, caller_seen=now, callee_seen=now,
     )  # fmt: skip
-    ends = (call.caller_device, call.winner or "")
+    ends = (call.identity.caller_device, call.winner or "")
     told = tuple(Tell(end, "connected", {"call": call.id}, key=f"connected:{call.id}") for end in ends)
     return moved, (*told, Record())
 
@@ -246,7 +242,7 @@ def _linked_again(call: Call, event: Linked, _now: int, _timers: Timers) -> Step
 
 
 def _alive(call: Call, event: Alive, now: int, timers: Timers) -> Step | None:
-    if event.device == call.caller_device:
+    if event.device == call.identity.caller_device:
         moved = replace(call, caller_seen=now)
     elif event.device == call.winner or (call.winner is None and call.leg(event.device)):
         moved = replace(call, callee_seen=now, winner=event.device)
@@ -276,7 +272,7 @@ def _finished(call: Call, event: Finished, now: int, _timers: Timers) -> Step:
 
 def _end(call: Call, reason: Reason, cause: str | None, now: int) -> Step:
     """ENDED, whatever it was: both ends are told, the reservation goes back, the journal is written."""
-    ends = [call.caller_device, *(leg.device for leg in call.legs if leg.state in OPEN_LEGS | {LegState.WON})]
+    ends = [call.identity.caller_device, *(leg.device for leg in call.legs if leg.state in OPEN_LEGS | {LegState.WON})]
     legs = tuple(replace(leg, state=LegState.CANCELLED) if leg.state in OPEN_LEGS else leg for leg in call.legs)
     ended = replace(
         call, state=State.ENDED, legs=legs, reason=reason, cause=cause, ended_at=now, pending=False, blob=None
@@ -292,7 +288,7 @@ def _ended_event(call: Call, device: str, reason: Reason, cause: str | None) -> 
 
 
 def _tell_caller(call: Call, kind: str, body: Mapping[str, Any], *, key: str) -> Tell:
-    return Tell(call.caller_device, kind, {"call": call.id, **body}, key=f"{key}:{call.id}")
+    return Tell(call.identity.caller_device, kind, {"call": call.id, **body}, key=f"{key}:{call.id}")
 
 
 def _grant_events(call: Call, grant: Mapping[str, Any] | None) -> tuple[Tell, ...]:

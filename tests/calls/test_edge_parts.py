@@ -33,7 +33,7 @@ from calls.edge.store import Entry, Stored
 from calls.edge.tickets import BadTicket, Ticket, unseal
 from calls.edge.tokens import Tokens, bearer
 from calls.edge.watch import Watch
-from calls.rules.call import Answered, Call, Cancelled, Finished, Gone, Invited, Linked, Rang
+from calls.rules.call import Answered, Call, Cancelled, Finished, Gone, Identity, Invited, Linked, Rang
 from calls.rules.ending import Reason
 from calls.rules.moves import step
 from calls.turn import CREDENTIAL_SECONDS, ice_servers, user_id
@@ -139,10 +139,12 @@ def test_bearer__without_a_token__is_refused(header: str | None) -> None:
 # Tickets
 
 
+IDENTITY = Identity("c1", "voice-calls", "audio", "DE", "alice", "a1", "bob")
+
+
 def ticket() -> Ticket:
     return Ticket(
-        call="c1", feature="voice-calls", media="audio", area="DE", caller="alice", caller_device="a1",
-        phone="+4930901820", caller_list="f", callee="bob", devices=("b1",), activates=True, caller_grant=7,
+        IDENTITY, phone="+4930901820", caller_list="f", devices=("b1",), activates=True, caller_grant=7,
         window={"state": "open"}, made_at=NOW, epoch="e",
     )  # fmt: skip
 
@@ -212,7 +214,7 @@ def test_frame_budget__lets_a_burst_through_and_then_twenty_a_second() -> None:
 
 
 def some_calls() -> list[Call]:
-    event = Invited("c1", "voice-calls", "audio", "DE", "alice", "a1", "bob", {"b1": {}, "b2": {}}, pending=False)
+    event = Invited(IDENTITY, {"b1": {}, "b2": {}}, pending=False)
     call, _ = step(None, event, NOW)
     calls = [call]
     for happening in (Rang("b1"), Answered("b1", "blob"), Linked("a1"), Linked("b1")):
@@ -260,7 +262,8 @@ class Notebook:
 async def test_journal__stopped_while_it_writes__keeps_the_batch_for_the_last_flush() -> None:
     notebook = Notebook()
     journal = Journal(notebook, Metrics(), KEY)  # type: ignore[arg-type]
-    calls = [replace(some_calls()[0], id=f"c{n}") for n in range(BATCH + 1)]
+    call = some_calls()[0]
+    calls = [replace(call, identity=replace(IDENTITY, call=f"c{n}")) for n in range(BATCH + 1)]
     for call in calls:
         journal.add(call, 1)
     running = asyncio.create_task(journal.run())
@@ -358,9 +361,8 @@ def test_revocations__of_many_at_once__look_at_each_call_once() -> None:
             return super().items()
 
     running = some_calls()[-2]
-    known = Known(
-        {f"c{n}": Stored(replace(running, id=f"c{n}", caller=f"a{n}", caller_device=f"ad{n}"), 1) for n in range(50)}
-    )
+    identities = [Identity(f"c{n}", "voice-calls", "audio", "DE", f"a{n}", f"ad{n}", "bob") for n in range(50)]
+    known = Known({each.call: Stored(replace(running, identity=each), 1) for each in identities})
     feature = SimpleNamespace(feature=SimpleNamespace(access=Access.GRANTED))
     gate = SimpleNamespace(rulesets=SimpleNamespace(current=SimpleNamespace(features={"voice-calls": feature})))
     arbiter: Any = SimpleNamespace(known=known, spawn=lambda work: spawned.append(work))

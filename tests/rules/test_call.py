@@ -18,6 +18,7 @@ from calls.rules.moves import TABLE, step
 NOW = 1_000_000
 ALICE, BOB, BOBS_TABLET, MALLORY = "alice-phone", "bob-phone", "bob-tablet", "mallory-phone"
 GRANT = {"feature": "voice-calls", "grant": 7, "source": "invite", "words": "On."}
+IDENTITY = c.Identity("call-1", "voice-calls", "audio", "everywhere", "alice", ALICE, "bob")
 EVENTS = (
     c.Invited, c.Restored, c.Delivered, c.Rang, c.Answered, c.Completed, c.Declined, c.Engaged, c.Cancelled, c.Hung,
     c.Relayed, c.Linked, c.Alive, c.Due, c.Finished, c.Gone,
@@ -27,10 +28,8 @@ EVENTS = (
 def invited(
     *, pending: bool = False, grant: dict[str, Any] | None = None, devices: tuple[str, ...] = (BOB,)
 ) -> c.Invited:
-    return c.Invited(
-        call="call-1", feature="voice-calls", media="audio", area="everywhere", caller="alice", caller_device=ALICE,
-        callee="bob", rings={device: {"call": "call-1"} for device in devices}, pending=pending, grant=grant,
-    )  # fmt: skip
+    rings = {device: {"call": "call-1"} for device in devices}
+    return c.Invited(IDENTITY, rings, pending=pending, grant=grant)
 
 
 def play(*events: Any, start: c.Invited | None = None, at: int = NOW) -> tuple[Call, list[Any]]:
@@ -65,7 +64,7 @@ def in_state(state: State, *, pending: bool = False) -> Call:
 def sample(kind: type) -> Any:
     values: dict[type, Any] = {
         c.Invited: invited(),
-        c.Restored: c.Restored("call-1", "voice-calls", "audio", "everywhere", "alice", ALICE, "bob", (BOB,), NOW),
+        c.Restored: c.Restored(IDENTITY, (BOB,), NOW),
         c.Answered: c.Answered(BOB, "offer"),
         c.Completed: c.Completed("granted", GRANT),
         c.Cancelled: c.Cancelled(ALICE),
