@@ -41,7 +41,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "controlplane.rest.here.OnlyThisMachine",
+    "controlplane.rest.this_machine.OnlyThisMachine",
     "django.middleware.security.SecurityMiddleware",
     "controlplane.console.policy.ContentPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -1,6 +1,6 @@
 """How it all stands: the questions behind the overview page, the feature's and area's panels, and the REST overview.
 
-Only reads. What is found becomes values for `rules/standing.py`, which finds the words.
+Only reads. What is found becomes values for `rollout/rules/spread/standing.py`, which finds the words.
 """
 
 from __future__ import annotations
