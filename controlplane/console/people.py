@@ -22,7 +22,7 @@ from rollout.actions import grants
 from rollout.console.forms import actor_of
 from rollout.models import Feature, Grant
 from rollout.questions.explain import explain as explained
-from rollout.questions.overview import Branch, invite_roots, invite_tree, live_grant
+from rollout.questions.invite_tree import Branch, invite_roots, invite_tree, live_grant
 from rollout.rules.decision.trace import told
 from rollout.rules.numbers import have_words
 

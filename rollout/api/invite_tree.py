@@ -14,7 +14,7 @@ from controlplane.base.refusal import BadInput, NotFound
 from controlplane.rest.bodies import Body
 from controlplane.rest.subscribers import find_subscriber
 from rollout.api.features import feature_of
-from rollout.questions.overview import Branch, invite_tree, live_grant
+from rollout.questions.invite_tree import Branch, invite_tree, live_grant
 
 
 class BranchAnswer(Body):

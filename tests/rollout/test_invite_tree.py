@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from rollout.models import Grant
-from rollout.questions.overview import LEVELS_SHOWN, Branch, invite_tree
+from rollout.questions.invite_tree import LEVELS_SHOWN, Branch, invite_tree
 from tests.operators import Api, signed_in
 from tests.rollout import cast
 

@@ -18,7 +18,7 @@ from controlplane.outbox.models import Outbox
 from rollout.actions.grants import leave_tombstones
 from rollout.models import Grant, GrantState, Reservation, Window
 from rollout.questions.explain import explain
-from rollout.questions.overview import invite_tree
+from rollout.questions.invite_tree import invite_tree
 from rollout.questions.windows import count_window
 from tests import builders
 from tests.rollout import cast
