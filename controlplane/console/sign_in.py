@@ -14,7 +14,7 @@ from controlplane.console.sessions import begin
 from controlplane.rest.authentication import client_address
 
 
-class SignInForm(AuthenticationForm):  # type: ignore[misc]
+class SignInForm(AuthenticationForm):
     def clean(self) -> Any:
         """Raises ValidationError for a wrong password, and whatever the password after too many attempts."""
         now, address = timezone.now(), client_address(self.request)

@@ -152,7 +152,7 @@ def _unheld(now: datetime) -> list[str]:
 def _counted(thing: Feature, changes: Mapping[str, Any]) -> list[str]:
     """Who gains and who loses. Nothing when it can't be told: the verb itself says why."""
     try:
-        return of_feature(thing.key, changes, now=timezone.now(), sample=2_000).words
+        return of_feature(thing.key, changes, now=timezone.now()).words
     except Refusal:
         return []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,13 +16,17 @@ from rollout.questions.people import choose, tables
 from rollout.questions.rulesets import build, feature_document
 from rollout.rules.bulk.evaluation import holdings_needed, traits_needed
 from rollout.rules.bulk.preview import TRAITS, Move, Tally, affected, as_json, compare
+from rollout.rules.bulk.table import Table
 from rollout.rules.definition.feature import Switch
 from rollout.rules.definition.reading import Invalid
 from rollout.rules.ruleset.definitions import proposed
 from rollout.rules.ruleset.document import read_ruleset
 
-USUAL_SAMPLE = 10_000
-LARGEST_SAMPLE = 100_000
+USUAL_SAMPLE = 100_000  # people: less than a second
+LARGEST_SAMPLE = 1_000_000  # of a request: some seconds
+EVERYBODY = 10_000_000  # of a command, which says how far it is
+
+Progress = Callable[[int, int], None]  # called with how many were looked at, of how many
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +114,30 @@ def of_audience(
     return _between(before, after, now=now, sample=sample, assume_on=assume_on)
 
 
-def of_document(document: Any, *, now: datetime, sample: int = USUAL_SAMPLE, assume_on: bool = False) -> Preview:
+def of_document(
+    document: Any,
+    *,
+    now: datetime,
+    sample: int = USUAL_SAMPLE,
+    assume_on: bool = False,
+    progress: Progress | None = None,
+) -> Preview:
     """What importing this would do. Raises `DocumentInvalid`."""
     todo = plan(document, now=now)
     before = build(now)
-    return _between(before, proposed(before, todo.after), now=now, sample=sample, assume_on=assume_on)
+    after = proposed(before, todo.after)
+    return _between(before, after, now=now, sample=sample, assume_on=assume_on, progress=progress)
 
 
-def _between(before: dict[str, Any], after: dict[str, Any], *, now: datetime, sample: int, assume_on: bool) -> Preview:
+def _between(
+    before: dict[str, Any],
+    after: dict[str, Any],
+    *,
+    now: datetime,
+    sample: int,
+    assume_on: bool,
+    progress: Progress | None = None,
+) -> Preview:
     try:
         old, new = read_ruleset(numbered(before)), read_ruleset(numbered(after))
         keys = affected(old, new)
@@ -128,8 +148,19 @@ def _between(before: dict[str, Any], after: dict[str, Any], *, now: datetime, sa
     crowd = choose(sample)
     compiled = [each.features[key] for each in (old, new) for key in keys if key in each.features]
     traits = {*TRAITS, *traits_needed(compiled)}
-    people = tables(crowd, traits=traits, grants=holdings_needed(compiled), areas=new.areas) if keys else ()
+    people = tables(crowd, traits=traits, grants=holdings_needed(compiled), areas=new.areas) if keys else iter(())
+    if progress is not None:
+        people = _followed(people, crowd.looked_at, progress)
     return Preview(crowd.looked_at, crowd.of, crowd.exact, assume_on, tuple(compare(old, new, keys, people, now)))
+
+
+def _followed(people: Iterator[Table], of: int, progress: Progress) -> Iterator[Table]:
+    """The same tables; each is told once it was counted."""
+    looked_at = 0
+    for table in people:
+        yield table
+        looked_at += table.size
+        progress(looked_at, of)
 
 
 def _on(document: dict[str, Any], keys: list[str]) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from rollout.models import Feature, Grant, Ruleset
 from rollout.questions import people
 from rollout.questions.evaluate import current, find_person
 from rollout.questions.people import choose, tables
-from rollout.questions.preview import of_feature
+from rollout.questions.preview import of_document, of_feature
 from rollout.rules.decision.decision import decide
+from rollout.rules.ruleset.definitions import FORMAT
 from tests import builders, operators
 from tests.operators import TESTS, Api
 
@@ -162,7 +163,7 @@ def test_preview__of_many_people__looks_at_a_sample_and_says_so(api: Api) -> Non
 
     assert (told["looked_at"], told["people"], told["everybody"]) == (4, 9, False)
     assert told["words"][0] == "4 of 9 subscribers were looked at."
-    assert api.post("features/voice-calls/preview?sample=100001", {}).told["path"] == "sample"
+    assert api.post("features/voice-calls/preview?sample=1000001", {}).told["path"] == "sample"
     assert api.post("features/voice-calls/preview?assume_on=maybe", {}).told["path"] == "assume_on"
 
 
@@ -237,6 +238,20 @@ def test_people__in_several_parts__are_each_in_one_of_them(monkeypatch: pytest.M
     assert sorted(party.subscriber for party in found) == sorted(str(person.pk) for person in everybody)
     for party in found:
         assert party.traits == {name: find_person(UUID(party.subscriber)).party().traits[name] for name in party.traits}
+
+
+@pytest.mark.django_db
+def test_preview__of_everybody__says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd()
+    operators.feature(access="rules")
+    monkeypatch.setattr(people, "CHUNK", 4)
+    told: list[tuple[int, int]] = []
+    document = {"format": FORMAT, "features": {"voice-calls": {"access": "everyone"}}}
+
+    preview = of_document(document, now=NOW, progress=lambda *far: told.append(far))
+
+    assert told == [(4, 9), (8, 9), (9, 9)]
+    assert (preview.everybody, preview.tallies[0].moves["gains"]) == (True, 9)
 
 
 @pytest.mark.django_db

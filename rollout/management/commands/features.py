@@ -19,7 +19,8 @@ from rollout.actions.definitions import import_definitions
 from rollout.errors import FeatureUnknown
 from rollout.models import Access, Feature, Grant
 from rollout.questions.definitions import definition_of, export, plan
-from rollout.questions.preview import LARGEST_SAMPLE, USUAL_SAMPLE, of_document
+from rollout.questions.people import CHUNK
+from rollout.questions.preview import EVERYBODY, of_document
 
 VERBS: dict[str, tuple[Callable[..., Feature], str]] = {
     "on": (features.switch_on, "switch it on"),
@@ -53,7 +54,7 @@ class Command(BaseCommand):
         load.add_argument("--reason", default="", help="stands in the audit")
         preview = verbs.add_parser("preview", help="whom importing the file would give the features, or take them from")
         preview.add_argument("file", help="a file, or - for the standard input")
-        preview.add_argument("--sample", type=int, default=USUAL_SAMPLE, help=f"at most {LARGEST_SAMPLE} subscribers")
+        preview.add_argument("--sample", type=int, default=EVERYBODY, help=f"at most {EVERYBODY} subscribers")
         preview.add_argument("--assume-on", action="store_true", help="count as if the features were on")
         for each in (load, preview):
             each.add_argument("--json", action="store_true", help="for programs")
@@ -103,10 +104,14 @@ class Command(BaseCommand):
             self.stdout.write("\n".join(done.words))
 
     def _preview(self, options: dict[str, Any]) -> None:
-        if not 1 <= options["sample"] <= LARGEST_SAMPLE:
-            raise CommandError(f"--sample is from 1 to {LARGEST_SAMPLE}.")
+        if not 1 <= options["sample"] <= EVERYBODY:
+            raise CommandError(f"--sample is from 1 to {EVERYBODY}.")
         preview = of_document(
-            _read(options["file"]), now=timezone.now(), sample=options["sample"], assume_on=options["assume_on"]
+            _read(options["file"]),
+            now=timezone.now(),
+            sample=options["sample"],
+            assume_on=options["assume_on"],
+            progress=self._progress,
         )
         if options["json"]:
             self._write(preview.as_json())
@@ -117,6 +122,11 @@ class Command(BaseCommand):
                 for place, cell in places.items():
                     counted = ", ".join(f"{count:,} {move}" for move, count in cell.items() if count)
                     self.stdout.write(f"  {tally.feature}, {trait} {place}: {counted}")
+
+    def _progress(self, looked_at: int, of: int) -> None:
+        """A line for every part of people, on the error output, when there is more than one."""
+        if of > CHUNK:
+            self.stderr.write(f"{looked_at:,} of {of:,} people looked at")
 
     def _write(self, document: Any) -> None:
         self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
