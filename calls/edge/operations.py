@@ -23,7 +23,7 @@ from calls.rules.call import (
     Restored,
 )
 from calls.rules.ending import Reason, words
-from calls.rules.messages import REQUESTS, Unreadable, read
+from calls.rules.messages import REQUESTS, read
 from controlplane.base.refusal import BadInput, TryAgain
 
 from .arbiter import Arbiter, Moved
@@ -61,10 +61,7 @@ def read_request(op: object, raw: Mapping[str, Any]) -> dict[str, Any]:
     message = REQUESTS.get(op) if isinstance(op, str) else None
     if message is None:
         raise BadInput(f"t must be one of {', '.join(REQUESTS)}.", path="/t")
-    try:
-        return read(message, raw)
-    except Unreadable as error:
-        raise BadInput(str(error), path=error.path) from error
+    return read(message, raw)
 
 
 class Operations:

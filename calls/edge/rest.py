@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from calls.rules.messages import FRAME_BYTES
+from calls.rules.messages import FRAME_BYTES, Ack, OfCall, read
 from controlplane.base.refusal import BadInput, TooLarge
 
 from .answers import Answers
@@ -79,13 +79,11 @@ class Rest:
 
     async def _state(self, request: web.Request) -> web.Response:
         token = await self._token(request)
-        fields = read_request("ringing", {"call": request.match_info["call"]})
-        return as_json(await self.operations.state(fields["call"], token.device))
+        return as_json(await self.operations.state(read(OfCall, request.match_info)["call"], token.device))
 
     async def _turn(self, request: web.Request) -> web.Response:
         token = await self._token(request)
-        fields = read_request("ringing", {"call": request.match_info["call"]})
-        return as_json(await self.operations.turn(fields["call"], token.device))
+        return as_json(await self.operations.turn(read(OfCall, request.match_info)["call"], token.device))
 
     async def _inbox(self, request: web.Request) -> web.Response:
         token = await self._token(request)
@@ -106,10 +104,7 @@ class Rest:
 
     async def _ack(self, request: web.Request) -> web.Response:
         token = await self._token(request)
-        seq = (await read_body(request)).get("seq")
-        if type(seq) is not int or seq < 0:
-            raise BadInput("seq must be a whole number.", path="/seq")
-        await self.inboxes.store.trim(token.device, seq)
+        await self.inboxes.store.trim(token.device, read(Ack, await read_body(request))["seq"])
         return web.Response(status=204)
 
 

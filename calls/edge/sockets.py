@@ -13,7 +13,7 @@ import orjson
 import structlog
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
-from calls.rules.messages import ACK, FRAME_BYTES, HELLO, TOKEN, Message, Unreadable, read
+from calls.rules.messages import FRAME_BYTES, Ack, Hello, Message, NewToken, read
 from controlplane.base.refusal import BadInput, NotAllowed, NotAuthenticated, Refusal, TooMany, TryAgain
 
 from . import limits
@@ -107,7 +107,7 @@ class Sockets:
             raise Closed(OutOfOrder("Send hello within 5 s of opening the socket."), NO_HELLO) from None
         if frame.get("k") != "hello":
             raise Closed(OutOfOrder("The first frame must be hello."), BAD_FRAME)
-        hello = _read(HELLO, frame)
+        hello = _read(Hello, frame)
         if hello["v"] != 1:
             raise Closed(BadInput("This service speaks version 1.", path="/v"), BAD_FRAME)
         token = self._token(hello["token"])
@@ -197,9 +197,9 @@ class Sockets:
                 case "req":
                     await self._request(session, frame, slots)
                 case "ack":
-                    self.inboxes.ack(session, _read(ACK, frame)["seq"])
+                    self.inboxes.ack(session, _read(Ack, frame)["seq"])
                 case "token":
-                    self._renew(session, _read(TOKEN, frame)["token"])
+                    self._renew(session, _read(NewToken, frame)["token"])
                 case "hello":
                     raise Closed(OutOfOrder("hello was said already."), BAD_FRAME)
                 case _:
@@ -315,8 +315,8 @@ def _frame(message: WSMessage) -> dict[str, Any]:
     return frame
 
 
-def _read(message: Message, frame: Mapping[str, Any]) -> dict[str, Any]:
+def _read(message: type[Message], frame: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return read(message, frame)
-    except Unreadable as error:
-        raise Closed(BadInput(str(error), path=error.path), BAD_FRAME) from None
+    except BadInput as error:
+        raise Closed(error, BAD_FRAME) from None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec import json, structs
+
 from .blob import LIFETIME_SECONDS, PROLOGUE_VERSION
 from .call import State, Timers
 from .ending import ENDINGS
-from .messages import ACK, EVENTS, FRAME_BYTES, HELLO, REQUESTS, TOKEN, Message
+from .messages import EVENTS, FRAME_BYTES, REQUESTS, Ack, Hello, Message, NewToken
 from .moves import TABLE
 
 CLOSE_CODES = {
@@ -81,13 +83,13 @@ def _opening() -> list[str]:
         "",
         "## hello",
         "",
-        *_message(HELLO),
+        *_message(Hello),
         "### ack",
         "",
-        *_message(ACK),
+        *_message(Ack),
         "### token",
         "",
-        *_message(TOKEN),
+        *_message(NewToken),
         "### Close codes",
         "",
         *_table(("code", "meaning"), ((str(code), meaning) for code, meaning in CLOSE_CODES.items())),
@@ -103,19 +105,19 @@ def _requests() -> list[str]:
 
 def _events() -> list[str]:
     lines = ["## Events", ""]
-    for message in EVENTS:
-        lines += [f"### {message.name}", "", *_message(message)]
+    for name, message in EVENTS.items():
+        lines += [f"### {name}", "", *_message(message)]
     return lines
 
 
-def _message(message: Message) -> list[str]:
-    lines = [message.about, ""]
-    if message.fields:
-        rows = (
-            (f"`{field.name}`", field.kind.value, field.about + ("" if field.required else " (optional)"))
-            for field in message.fields
-        )
-        lines += _table(("field", "is", "meaning"), rows)
+def _message(message: type[Message]) -> list[str]:
+    lines = [message.__doc__ or "", ""]
+    rows = []
+    for field in structs.fields(message):
+        kind = json.schema(field.type)
+        meaning = kind.get("description", "") + ("" if field.required else " (optional)")
+        rows.append((f"`{field.encode_name}`", kind["title"], meaning))
+    lines += _table(("field", "is", "meaning"), rows)
     if message.answer:
         lines += [f"Answer: `{message.answer}`", ""]
     if message.refusals:
