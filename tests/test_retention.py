@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.db.models import Model
 
 from calls.models import CallRecord
@@ -61,6 +62,7 @@ ROWS: dict[str, tuple[Callable[[datetime], Model], timedelta]] = {
         ),
         timedelta(),
     ),
+    "Session": (lambda at: Session.objects.create(session_key="s", session_data="", expire_date=at), timedelta()),
     "LimitUse": (lambda at: LimitUse.objects.create(limit="l", subject=b"s", started_at=at, used=1), 2 * DAY),
 }
 
