@@ -153,6 +153,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "controlplane.rest.schema.with_problems",
+        "controlplane.api.document.finished",
     ],
     "ENUM_NAME_OVERRIDES": {
         "WaveStateEnum": "rollout.models.labels.WAVE_STATE",

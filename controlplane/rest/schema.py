@@ -55,7 +55,6 @@ def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
                     made["headers"] = {"Location": LOCATION}
                 words = operation.get("description", "")
                 operation.setdefault("summary", words.partition("\n")[0].partition(". ")[0].rstrip("."))
-                operation["tags"] = ["phones" if path.startswith("/v1/") else "operators"]
     return result
 
 

@@ -13,7 +13,7 @@ from controlplane.rest.authentication import actor_of
 from controlplane.rest.bodies import PAGING_BY_KEY, ReasonBody, created, keyed_page, list_of, listed, read
 from controlplane.rest.etags import revision_asked, tagged
 from rollout.actions import audiences
-from rollout.api.clauses import AnyOf, AnyOfShown
+from rollout.api.shapes import AnyOf, AnyOfShown
 from rollout.errors import AudienceUnknown
 from rollout.models import Audience
 from rollout.questions.audiences import uses

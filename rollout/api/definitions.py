@@ -15,6 +15,7 @@ from controlplane.base.refusal import BadInput
 from controlplane.rest.authentication import actor_of
 from controlplane.rest.bodies import Body
 from rollout.actions.definitions import import_definitions
+from rollout.api.shapes import AudiencesByKey, FeaturesByKey
 from rollout.questions.definitions import Plan, export, plan
 from rollout.rules.ruleset.definitions import FORMAT
 from rollout.serving.ruleset import LARGEST
@@ -24,8 +25,8 @@ REASON = OpenApiParameter("reason", str, description="Why; it stands in the audi
 
 class DefinitionsBody(Body):
     format = serializers.ChoiceField(choices=[FORMAT])
-    audiences = serializers.DictField(required=False, help_text="By key: name and any_of")
-    features = serializers.DictField(required=False, help_text="By key; what is left out stays as it is")
+    audiences = AudiencesByKey(required=False, help_text="By key: name and any_of")
+    features = FeaturesByKey(required=False, help_text="By key; what is left out stays as it is")
 
 
 class ChangeShown(Body):

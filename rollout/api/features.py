@@ -27,6 +27,7 @@ from controlplane.rest.bodies import (
 )
 from controlplane.rest.etags import revision_asked, tagged
 from rollout.actions import features
+from rollout.api.shapes import RequirementsField, Rules, RulesShown, VariantsField
 from rollout.errors import FeatureUnknown
 from rollout.models import Feature, FeatureKind, Grant, labels
 from rollout.rules.definition.reading import KEY_PATTERN, KEY_WORDS
@@ -42,10 +43,10 @@ class FeatureFields(ReasonBody):
     owner = serializers.CharField(required=False, max_length=100, allow_blank=True)
     tags = serializers.ListField(required=False, child=serializers.CharField(max_length=32), max_length=32)
     access = serializers.ChoiceField(required=False, choices=labels.ACCESS)
-    requirements = serializers.DictField(required=False)
+    requirements = RequirementsField(required=False)
     prerequisites = serializers.ListField(required=False, child=serializers.CharField(max_length=64), max_length=32)
-    rules = serializers.ListField(required=False, child=serializers.DictField(), max_length=256)
-    variants = serializers.DictField(required=False)
+    rules = Rules(required=False, max_length=256)
+    variants = VariantsField(required=False)
     default_variant = serializers.CharField(required=False, max_length=64)
     off_variant = serializers.CharField(required=False, max_length=64)
     visible_to_phones = serializers.BooleanField(required=False)
@@ -72,6 +73,9 @@ class AccessBody(WhyBody):
 
 
 class FeatureAnswer(serializers.ModelSerializer[Feature]):
+    requirements = RequirementsField(read_only=True)
+    rules = RulesShown(read_only=True)
+    variants = VariantsField(read_only=True)
     grants = serializers.SerializerMethodField(help_text="People who hold a live grant")
 
     class Meta:

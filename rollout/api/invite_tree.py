@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,6 +15,11 @@ from controlplane.rest.bodies import Body
 from controlplane.rest.subscribers import find_subscriber
 from rollout.api.features import feature_of
 from rollout.questions.invite_tree import Branch, invite_tree, live_grant
+
+
+@extend_schema_field({"type": "array", "items": {"$ref": "#/components/schemas/BranchAnswer"}})
+class Branches(serializers.ListField):
+    child = serializers.DictField()
 
 
 class BranchAnswer(Body):
@@ -29,7 +34,7 @@ class BranchAnswer(Body):
     granted_at = serializers.DateTimeField()
     window = serializers.IntegerField(allow_null=True)
     below = serializers.IntegerField(help_text="How many came in below this person")
-    children = serializers.ListField(child=serializers.DictField())
+    children = Branches()
 
 
 def branch_answer(branch: Branch) -> dict[str, Any]:

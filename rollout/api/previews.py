@@ -13,9 +13,9 @@ from rest_framework.views import APIView
 
 from controlplane.accounts.actions.keys import Scope
 from controlplane.rest.bodies import Body, number, read
-from rollout.api.clauses import AnyOf
 from rollout.api.definitions import DefinitionsBody, asked
 from rollout.api.features import FeaturePatch
+from rollout.api.shapes import AnyOf
 from rollout.questions.preview import LARGEST_SAMPLE, USUAL_SAMPLE, Preview, of_audience, of_document, of_feature
 from rollout.serving.ruleset import LARGEST
 

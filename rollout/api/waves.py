@@ -15,8 +15,8 @@ from controlplane.base.refusal import NotFound
 from controlplane.rest.authentication import actor_of
 from controlplane.rest.bodies import PAGING, ReasonBody, created, list_of, listed, newest_page, read, reasoned
 from rollout.actions import waves
-from rollout.api.clauses import AnyOf, AnyOfShown
 from rollout.api.features import OF_FEATURE, of_feature
+from rollout.api.shapes import AnyOf, AnyOfShown
 from rollout.models import Wave
 from rollout.rules.definition.bucket import MILLION
 
