@@ -13,21 +13,20 @@ from .store import Store, StoreAway
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A token bucket: `burst` at once, `per_minute` refilled. `fails_open`: what happens while Redis is away."""
+    """A token bucket: `burst` at once, `per_minute` refilled."""
 
     name: str
     burst: int
     per_minute: float
-    fails_open: bool
     words: str
 
 
-PREPARE = Limit("prepare", 30, 60, True, "You asked to call too often in a short time")
-PREPARE_DAY = Limit("prepare.day", 500, 500 / 1440, True, "You asked to call very many times today")
-INVITE = Limit("invite", 15, 30, True, "You placed too many calls in a short time")
-HELLO = Limit("hello", 30, 60, True, "This device connected too often in a short time")
-REQUEST = Limit("request", 240, 600, True, "This device sent too many requests in a short time")
-FORWARD = Limit("forward", 3000, 6000, True, "Too many requests came from this address")
+PREPARE = Limit("prepare", 30, 60, "You asked to call too often in a short time")
+PREPARE_DAY = Limit("prepare.day", 500, 500 / 1440, "You asked to call very many times today")
+INVITE = Limit("invite", 15, 30, "You placed too many calls in a short time")
+HELLO = Limit("hello", 30, 60, "This device connected too often in a short time")
+REQUEST = Limit("request", 240, 600, "This device sent too many requests in a short time")
+FORWARD = Limit("forward", 3000, 6000, "Too many requests came from this address")
 
 FRAMES_PER_SECOND = 20
 FRAMES_BURST = 60
@@ -42,16 +41,14 @@ class Limits:
         self._store = store
 
     async def spend(self, limit: Limit, who: str) -> None:
-        """One token of this limit. Raises `TooMany` with the seconds to wait."""
+        """One token of this limit. Raises `TooMany` with the seconds to wait; while Redis is away, nobody waits."""
         key = f"rc:limit:{limit.name}:{who}"
         try:
             wait = int(
                 await self._store.script("limit", [key], [limit.burst, limit.per_minute / 60, int(time.time() * 1000)])
             )
         except StoreAway:
-            if limit.fails_open:
-                return
-            wait = 1000
+            return
         if wait:
             seconds = max(1, math.ceil(wait / 1000))
             raise TooMany(f"{limit.words}. Try again in {seconds} s.", retry_after=seconds)

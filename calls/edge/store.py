@@ -279,9 +279,6 @@ class Store:
         said: bytes | None = await self.run(self.redis.get(key))
         return said
 
-    async def keep_answer(self, key: str, said: bytes) -> None:
-        await self.run(self.redis.set(key, said, ex=SEEN_SECONDS))
-
     async def ring(self, edge: str, message: str) -> None:
         await self.run(self.redis.publish(f"rc:bell:{edge}", message))
 

@@ -25,7 +25,6 @@ class State(StrEnum):
 
 class LegState(StrEnum):
     QUEUED = "queued"
-    PUSHED = "pushed"
     DELIVERED = "delivered"
     RINGING = "ringing"
     WON = "won"
@@ -36,7 +35,7 @@ class LegState(StrEnum):
     GONE = "gone"
 
 
-OPEN_LEGS = frozenset({LegState.QUEUED, LegState.PUSHED, LegState.DELIVERED, LegState.RINGING})
+OPEN_LEGS = frozenset({LegState.QUEUED, LegState.DELIVERED, LegState.RINGING})
 ESTABLISHED = frozenset({State.ACCEPTED, State.CONNECTED})
 GLARE_MS = 30_000
 

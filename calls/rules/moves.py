@@ -83,7 +83,7 @@ def _restored(event: Restored, now: int, timers: Timers) -> Step:
 
 def _delivered(call: Call, event: Delivered, _now: int, _timers: Timers) -> Step | None:
     leg = call.leg(event.device)
-    if leg is None or leg.state not in (LegState.QUEUED, LegState.PUSHED):
+    if leg is None or leg.state is not LegState.QUEUED:
         return None
     return _with_leg(call, event.device, LegState.DELIVERED), ()
 

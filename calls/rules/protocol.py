@@ -169,7 +169,7 @@ def _machine() -> list[str]:
         "What is not listed for a state is dropped, and counted. An ended call never changes.",
         "",
         *_table(("state", "lasts at most", "takes"), rows),
-        "Legs, one for each called device: queued → pushed → delivered → ringing → won, lost, declined, busy,",
+        "Legs, one for each called device: queued → delivered → ringing → won, lost, declined, busy,",
         "cancelled or gone. Accept against cancel: one of them wins, and both learn which.",
         "",
     ]
