@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Trunc
 
-from controlplane.accounts.models import Subscriber
 from rollout.models import Allowance, Area, CapacityDecision, Feature, Grant, Measurement, Wave, Window, WindowState
 from rollout.questions.headcounts import headcounts
+from rollout.questions.people import everybody
 from rollout.rules.bulk.headcount import Headcount
 from rollout.rules.definition.area import AreaState
 from rollout.rules.definition.feature import Access, Switch, WaveState
@@ -194,7 +194,7 @@ def _count(features: Sequence[Feature], now: datetime) -> _Counted:
     opened = Window.objects.filter(feature__in=ids, state=WindowState.OPEN).order_by("-id")
     for window in opened.prefetch_related("areas"):
         windows[window.feature_id].append(window)
-    subscribers, areas = Subscriber.objects.count(), tuple(Area.objects.all())
+    subscribers, areas = everybody().of, tuple(Area.objects.all())
     return _Counted(subscribers, areas, headcounts(features, now), sources, made, waves, windows)
 
 

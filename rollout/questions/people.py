@@ -58,10 +58,6 @@ class Crowd:
     ids: Sequence[UUID] | None = None
 
     @property
-    def everybody(self) -> bool:
-        return self.ids is None
-
-    @property
     def looked_at(self) -> int:
         return self.of if self.ids is None else len(self.ids)
 
@@ -73,23 +69,29 @@ def more_than(few: int) -> bool:
         return bool(cursor.fetchone()[0] > few)
 
 
+def everybody(exact_up_to: int = EXACT_BELOW) -> Crowd:
+    """All subscribers, counted up to so many, and estimated above, where counting would take long."""
+    with connection.cursor() as cursor:
+        cursor.execute(UP_TO, [exact_up_to + 1])
+        (there,) = cursor.fetchone()
+        if there <= exact_up_to:
+            return Crowd(there)
+        cursor.execute(ESTIMATE)
+        return Crowd(max(int(cursor.fetchone()[0]), there), exact=False)
+
+
 def choose(most: int) -> Crowd:
     """Everybody when there are at most `most`, otherwise about that many, drawn from the table's pages."""
+    crowd = everybody(max(most, EXACT_BELOW))
+    if crowd.exact and crowd.of <= most:
+        return crowd
     with connection.cursor() as cursor:
-        cursor.execute(UP_TO, [max(most, EXACT_BELOW) + 1])
-        (there,) = cursor.fetchone()
-        if there <= most:
-            return Crowd(there)
-        exact, estimate = there <= EXACT_BELOW, there
-        if not exact:
-            cursor.execute(ESTIMATE)
-            estimate = max(int(cursor.fetchone()[0]), there)
-        cursor.execute(SOME, [min(100.0, 120.0 * most / estimate), most])
+        cursor.execute(SOME, [min(100.0, 120.0 * most / crowd.of), most])
         ids = [row[0] for row in cursor.fetchall()]
         if not ids:  # the few pages that were drawn were empty
             cursor.execute("SELECT id FROM accounts_subscriber LIMIT %s", [most])
             ids = [row[0] for row in cursor.fetchall()]
-        return Crowd(estimate, exact, ids)
+        return Crowd(crowd.of, crowd.exact, ids)
 
 
 def tables(

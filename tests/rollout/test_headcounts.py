@@ -174,3 +174,19 @@ def test_overview__over_rest__carries_the_headcount_beside_the_grants() -> None:
     assert {name: told["headcount"][name] for name in ("people", "having", "looked_at", "of", "exact")} == {
         "people": 3, "having": 3, "looked_at": 3, "of": 3, "exact": True,
     }  # fmt: skip
+
+
+def test_overview__of_very_many_people__counts_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(headcounts, "COUNTED_WHEN_ASKED", 2)
+    monkeypatch.setattr("rollout.questions.people.everybody.__defaults__", (4,))
+    monkeypatch.setattr("rollout.questions.people.ESTIMATE", "SELECT 1000::bigint")
+    cast.people(6)
+    operators.feature()
+
+    with CaptureQueriesContext(connection) as caught:
+        found = rows()["voice-calls"]
+
+    assert found.subscribers == 1000
+    asked = [query["sql"] for query in caught if "accounts_subscriber" in query["sql"]]
+    assert asked
+    assert all("LIMIT" in sql for sql in asked), asked
