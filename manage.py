@@ -15,10 +15,26 @@ PLAIN = {
     "edge": "calls.edge.app",
     "phone": "calls.phone.__main__",
 }
+# What Django doesn't know of: name -> what it does.
+OUTSIDE = {
+    "run": "start everything under one supervisor, as `make run` does",
+    "processes": "list, stop and start the processes of a stack that runs",
+    "edge": "the process that phones talk to; `run` starts it",
+    "phone": "a reference phone: register, call, listen",
+    "story": "play the launch of 2015 against a stack that runs",
+}
+HELP = ("help", "--help", "-h")
 
 
 def main() -> int:
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
+    asked = sys.argv[2] if len(sys.argv) > 2 else ""
+    if (command in HELP and asked in OUTSIDE) or (command in ("run", "edge") and asked in HELP):
+        name = asked if asked in OUTSIDE else command
+        print(f"manage.py {name}: {OUTSIDE[name]}.")
+        return 0
+    if command in HELP and not asked:
+        print("[outside Django]", *(f"    {name:<12}{words}" for name, words in OUTSIDE.items()), "", sep="\n")
     if command == "story":
         # The story imports nothing of Rollcall and must not see its stores: it runs in a clean environment.
         os.environ["ROLLCALL_DATA"] = str(importlib.import_module("controlplane.base.env").data_folder(os.environ))

@@ -34,6 +34,8 @@ def banner(env: Env, excuses: Sequence[str] = ()) -> list[str]:
         lines.append(f"                 user {console.get('user')}   password {console.get('password')}")
     else:
         lines.append("                 make an operator with: .venv/bin/python manage.py createsuperuser")
+    lines.append(f"  REST           http://{loopback(env.host)}:{env.console_port}/api/docs")
+    lines.append("                 make a key with: .venv/bin/python manage.py apikey create me --scopes read,operate")
     lines.append(f"  Phones         {env.public_url}/")
     people = seeded.get("people") or []
     for index, person in enumerate(people):
