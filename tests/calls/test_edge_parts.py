@@ -325,7 +325,9 @@ async def test_kept_going__that_fails__begins_anew_and_ends_though_its_cancellin
             raise ConnectionError from None
 
     running = asyncio.create_task(edge._kept_going("work", work))
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(10):
+        while len(begun) < 2:
+            await asyncio.sleep(0.01)
     await edge._end_all([running])
 
     assert running.done()
