@@ -13,12 +13,12 @@ WORKERS ?= 2
 STORY_ARGS ?=
 BENCH_ARGS ?=
 PEERS := UnleashClient flagsmith-flag-engine growthbook statsig-python-core django-waffle
-RUNTIME := $(VENV)/.runtime-$(shell sha256sum requirements.txt | cut -c1-16)
-DEV := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt | sha256sum | cut -c1-16)
+RUNTIME := $(VENV)/.runtime-$(shell sha256sum requirements.lock | cut -c1-16)
+DEV := $(VENV)/.dev-$(shell cat requirements.lock requirements-dev.txt | sha256sum | cut -c1-16)
 
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help run test quick check bench bench-peers story reset doctor setup setup-dev chromium format
+.PHONY: help run test quick check bench bench-peers story reset doctor setup setup-dev chromium format lock
 
 help:  ## list the commands
 	@echo "make run      start everything: PostgreSQL, Redis, web, edge, worker and beat (PORT=, CONSOLE_PORT=, ROLLCALL_DATA=)"
@@ -29,6 +29,7 @@ help:  ## list the commands
 	@echo "make check    ruff, mypy --strict, migrations, Django's checks, the OpenAPI document"
 	@echo "make bench    measure (BENCH_ARGS='decisions swap --json'); 'make bench-peers' installs others to compare with"
 	@echo "make format   let ruff format the code"
+	@echo "make lock     pin what requirements.txt names by hash (after changing it)"
 	@echo "make reset    delete the data folder, after asking (FORCE=1: without asking)"
 
 # A demonstration unless somebody says otherwise: it seeds people, and shows one-time codes.
@@ -101,19 +102,24 @@ $(PY):
 	  $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	    echo "Python can't make a virtual environment. On Debian: apt-get install python3-venv"; exit 1; }; fi
 
-$(RUNTIME): $(PY) requirements.txt
-	@echo "Installing requirements.txt into $(VENV): a minute or two with a cold cache."
-	@$(call install,requirements.txt)
+$(RUNTIME): $(PY) requirements.lock
+	@echo "Installing requirements.lock into $(VENV): a minute or two with a cold cache."
+	@$(call install,--require-hashes -r requirements.lock)
 	@rm -f $(VENV)/.runtime-*; touch $@
 
-$(DEV): $(PY) requirements.txt requirements-dev.txt
+$(DEV): $(RUNTIME) requirements-dev.txt
 	@echo "Installing requirements-dev.txt into $(VENV)."
-	@$(call install,requirements-dev.txt)
-	@rm -f $(VENV)/.runtime-* $(VENV)/.dev-*; touch $@ $(RUNTIME)
+	@$(call install,-r requirements-dev.txt)
+	@rm -f $(VENV)/.dev-*; touch $@
+
+lock:  ## write requirements.lock anew: the hash of every file of what requirements.txt pins
+	@command -v uv >/dev/null || { echo "Writing requirements.lock needs uv: pip install uv"; exit 1; }
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-package tzdata \
+	  requirements.txt -o requirements.lock
 
 define install
-$(patiently); if command -v uv >/dev/null; then uv pip install --quiet --compile-bytecode --python $(PY) -r $(1); else \
-  $(PY) -m pip install --quiet --disable-pip-version-check --no-input --prefer-binary -r $(1); fi
+$(patiently); if command -v uv >/dev/null; then uv pip install --quiet --compile-bytecode --python $(PY) $(1); else \
+  $(PY) -m pip install --quiet --disable-pip-version-check --no-input --prefer-binary $(1); fi
 endef
 
 # Until the recipe's line ends, it says every few seconds that it goes on.
