@@ -154,6 +154,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "controlplane.rest.schema.with_problems",
         "controlplane.api.document.finished",
+        "controlplane.api.edge_document.with_edge",
     ],
     "ENUM_NAME_OVERRIDES": {
         "WaveStateEnum": "rollout.models.labels.WAVE_STATE",

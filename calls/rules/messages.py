@@ -41,7 +41,6 @@ Blobs = Annotated[
 Media = Annotated[Literal["audio"], Meta(title='"audio"')]
 Scope = Annotated[Literal["device", "account"], Meta(title='"device" or "account"')]
 Ended = Annotated[str, Meta(title="one of " + ", ".join(PHONE_REASONS), pattern=f"^({'|'.join(PHONE_REASONS)}){END}")]
-SHOWN = Meta(title="as described")
 WHO = '{"subscriber","device","phone","list","signature"}: who calls'
 
 
@@ -68,6 +67,14 @@ class Caller(Struct, frozen=True):
     phone: str | None
     list: Blob
     signature: Blob
+
+
+class IceServer(Struct, frozen=True):
+    """A relay with credentials for one device in one call."""
+
+    urls: list[str]
+    username: str
+    credential: str
 
 
 class Message(Struct, frozen=True):
@@ -208,11 +215,11 @@ class Alive(OfCall, frozen=True):
 class RingEvent(OfCall, frozen=True):
     """Somebody calls. `ticket` brings the record back in `alive`."""
 
-    from_: Annotated[Caller, SHOWN, about(WHO)] = field(name="from")
+    from_: Annotated[Caller, about(WHO)] = field(name="from")
     media: Media
     blob: Annotated[Blob, about("Noise message 1")]
-    activates: Annotated[bool, SHOWN, about("true: answering turns calling on")]
-    ice_servers: Annotated[list[dict[str, Any]], SHOWN, about("TURN servers with credentials for this call and device")]
+    activates: Annotated[bool, about("true: answering turns calling on")]
+    ice_servers: Annotated[list[IceServer], about("TURN servers with credentials for this call and device")]
     ring_ms: Annotated[Whole, about("how long it rings")]
     lifetime: Annotated[Whole, about("seconds after which a handshake is too old: 60")]
     ticket: Ticket
@@ -245,17 +252,15 @@ class ConnectedEvent(OfCall, frozen=True):
 class EndedEvent(OfCall, frozen=True):
     """The call is over."""
 
-    reason: Annotated[str, SHOWN, about("one of the end reasons below")]
-    cause: Annotated[
-        str | None, SHOWN, about("what lies behind it, or null (answered_elsewhere: the device that answered)")
-    ]
-    words: Annotated[str, SHOWN, about("the same in whole sentences")]
+    reason: Annotated[str, about("one of the end reasons below")]
+    cause: Annotated[str | None, about("what lies behind it, or null (answered_elsewhere: the device that answered)")]
+    words: Annotated[str, about("the same in whole sentences")]
 
 
 class MissedEvent(OfCall, frozen=True):
     """A call came while this device was away."""
 
-    from_: Annotated[Caller, SHOWN] = field(name="from")
+    from_: Caller = field(name="from")
     media: Media
 
 
@@ -263,9 +268,9 @@ class GrantEvent(Message, frozen=True):
     """A feature was turned on for this person."""
 
     feature: Text
-    grant: Annotated[int, SHOWN, about("the grant's id")]
-    source: Annotated[str, SHOWN, about("invite, wave, operator, seed or launch")]
-    words: Annotated[str, SHOWN, about("the same in a whole sentence")]
+    grant: Annotated[int, about("the grant's id")]
+    source: Annotated[str, about("invite, wave, operator, seed or launch")]
+    words: Annotated[str, about("the same in a whole sentence")]
 
 
 class FeaturesEvent(Message, frozen=True):

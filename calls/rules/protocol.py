@@ -116,7 +116,7 @@ def _message(message: type[Message]) -> list[str]:
     for field in structs.fields(message):
         kind = json.schema(field.type)
         meaning = kind.get("description", "") + ("" if field.required else " (optional)")
-        rows.append((f"`{field.encode_name}`", kind["title"], meaning))
+        rows.append((f"`{field.encode_name}`", kind.get("title", "as described"), meaning))
     lines += _table(("field", "is", "meaning"), rows)
     if message.answer:
         lines += [f"Answer: `{message.answer}`", ""]

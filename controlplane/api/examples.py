@@ -7,6 +7,7 @@ from typing import Any
 FEATURE = "video-calls"
 ALICE, BOB = "+493090182001", "+493090182002"
 DEVICE = "018f3c1e-7b1a-4c3d-9e2f-0a1b2c3d4e5f"
+CALL = "018f3c1e-7b1a-4c3d-9e2f-0a1b2c3d4e70"
 SUBSCRIBER = "018f3c1e-7b1a-7c3d-9e2f-0a1b2c3d4e60"
 BYTES_32 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 BYTES_64 = BYTES_32 + "gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0-Pw"
@@ -22,7 +23,8 @@ PLACES: dict[str, Any] = {
     "areas key": "DE",
     "audiences key": "germans",
     "id": 1,
-    "calls id": "018f3c1e-7b1a-4c3d-9e2f-0a1b2c3d4e70",
+    "calls id": CALL,
+    "call": CALL,
     "a": 1,
     "b": 2,
     "version": 1,
@@ -89,4 +91,24 @@ BODIES: dict[str, Any] = {
     "change_me": {"accepts_invites": False},
     "describe_my_device": {"app_version": "2.13.0", "os_version": "6.0", "network_class": "4g"},
     "rename_my_device": {"label": "My phone"},
+}
+# What phones and backends send to the edge. A ticket and sealed bytes are made by server and phones: these are none.
+CONTEXT = {"context": {"targetingKey": SUBSCRIBER, "country": "DE"}}
+EDGE_BODIES: dict[str, Any] = {
+    "evaluate_flags": CONTEXT,
+    "evaluate_flag": CONTEXT,
+    "prepare_call": {"callee": {"phone": BOB}, "media": "audio"},
+    "invite_call": {
+        "call": CALL,
+        "ticket": "ticket",
+        "blobs": {DEVICE: BYTES_32},
+        "list": BYTES_64,
+        "signature": BYTES_64,
+    },
+    "accept_call": {"blob": BYTES_32},
+    "decline_call": {"scope": "account"},
+    "end_call": {"reason": "hangup"},
+    "relay_call": {"blob": BYTES_32},
+    "alive_call": {"ticket": "ticket"},
+    "acknowledge": {"seq": 7},
 }

@@ -17,6 +17,7 @@ from rollout.rules.definition.bucket import bucket
 from rollout.serving import evaluations, me, ofrep
 from rollout.serving.clients import Clients
 from rollout.serving.feed import FeedRow
+from tests import published
 from tests.journeys.fake_server import (
     ALICE,
     BACK,
@@ -453,7 +454,9 @@ async def test_rate__phone_that_asks_too_often__is_told_when_to_come_back(
 async def mine(http: TestClient[Any, Any], token: str) -> dict[str, Any]:
     response = await http.get("/v1/me/features", headers=phone(token))
     assert response.status == 200
-    return {row["key"]: row for row in (await response.json())["features"]}
+    told = await response.json()
+    published.check("GET", "/v1/me/features", 200, told)
+    return {row["key"]: row for row in told["features"]}
 
 
 async def test_me__features__agree_with_ofrep_and_say_why_in_words(http: TestClient[Any, Any]) -> None:

@@ -24,6 +24,7 @@ from rollout.rules.limits import PHONE_DECISIONS_PER_SECOND
 from rollout.serving import ofrep
 from rollout.serving.clients import Clients
 from rollout.serving.feed import FeedRow
+from tests import published
 from tests.journeys.fake_server import BACK, BOB, BULK, NOW, READER, FakeServer, document, feature, phone
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "ofrep"
@@ -86,6 +87,7 @@ async def check_answer(response: ClientResponse, path: str) -> Any:
     assert [response.content_type] == list(content)
     body = await response.json()
     check(content["application/json"]["schema"]["$ref"].rpartition("/")[2], body)
+    published.check("POST", path, response.status, body)
     return body
 
 

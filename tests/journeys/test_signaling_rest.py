@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from calls.edge.edge import Edge
 from rollout.actions import rulesets
-from tests import builders
+from tests import builders, published
 from tests.journeys.signaling import BLOB, Stage, own_list, phones, rows, running_edge, until
 from tests.rollout import cast
 
@@ -38,8 +38,10 @@ class Woken:
         async with self.session.request(
             method, f"{self.url}{path}", json=body, headers={**self.headers, **headers}
         ) as answer:
-            raw = await answer.read()
-            return answer.status, await answer.json(content_type=None) if raw else None, answer.headers
+            told = await answer.json(content_type=None) if await answer.read() else None
+            if answer.ok and path.startswith(("/v1/calls", "/v1/me/features")):
+                published.check(method, path, answer.status, told)
+            return answer.status, told, answer.headers
 
 
 @asynccontextmanager
