@@ -139,8 +139,9 @@ def _looks() -> dict[str, Json]:
         for messages in (FRAMES, REQUESTS.values(), EVENTS.values())
     )
     socket["description"] = (
-        f"Each frame is one JSON object in text. A phone sends {frames}, and as `k` = `req` with an `id` and the name"
-        f" in `t`: {requests}. It gets, as `k` = `ev` with a `seq` and the name in `t`: {events}."
+        f"Each frame is one JSON object in text. A phone sends, named in `k` (hello, ack, token), {frames}, and with"
+        f" `k` = `req`, an `id` and the name in `t`, {requests}. It gets, with `k` = `ev`, a `seq` and the name in `t`,"
+        f" {events}."
     )
     return {
         "/v1/calls/inbox": {"get": inbox},
