@@ -14,6 +14,7 @@ from django.utils import timezone
 IDLE = timedelta(hours=8)
 LONGEST = timedelta(days=14)
 NOTED_EVERY = timedelta(minutes=1)  # so that not every request writes
+PAGES = "/console/"
 SIGNED_IN, SEEN = "signed_in_at", "seen_at"
 REFRESHING = {"console:overview", "console:panel"}  # asked for by open pages, also when nobody sits there
 
@@ -32,7 +33,9 @@ class SessionsEnd:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
-        if settings.SESSION_COOKIE_NAME not in request.COOKIES or not request.user.is_authenticated:
+        if not request.path.startswith(PAGES) or settings.SESSION_COOKIE_NAME not in request.COOKIES:
+            return  # what isn't the console knows no sign-in: /healthz must answer while the database is away
+        if not request.user.is_authenticated:
             return
         now, session = timezone.now().timestamp(), request.session
         if SIGNED_IN not in session:
