@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from controlplane.base.refusal import BadInput
-from controlplane.rest.bodies import Body
+from controlplane.rest.bodies import Body, asked
 from controlplane.rest.subscribers import find_subscriber
 from rollout.errors import FeatureUnknown
 from rollout.models import Feature
@@ -62,13 +62,13 @@ class ExplainView(APIView):
     )
     def get(self, request: Request) -> Response:
         """Why somebody has a feature or not."""
-        asked = {name: request.query_params.get(name, "") for name in ("subscriber", "feature", "callee")}
+        named = {name: asked(request, name) for name in ("subscriber", "feature", "callee")}
         for name in ("subscriber", "feature"):
-            if not asked[name]:
+            if not named[name]:
                 raise BadInput(f"Name the {name}: ?subscriber=<id or number>&feature=<key>.", path=name)
-        person = find_subscriber(asked["subscriber"])
-        callee = find_subscriber(asked["callee"], path="callee") if asked["callee"] else None
-        if not Feature.objects.filter(key=asked["feature"]).exists():
-            raise FeatureUnknown(asked["feature"])
-        told = explain(person, asked["feature"], callee=callee, now=timezone.now())
+        person = find_subscriber(named["subscriber"])
+        callee = find_subscriber(named["callee"], path="callee") if named["callee"] else None
+        if not Feature.objects.filter(key=named["feature"]).exists():
+            raise FeatureUnknown(named["feature"])
+        told = explain(person, named["feature"], callee=callee, now=timezone.now())
         return Response({**told.pop("decision"), **told})

@@ -13,7 +13,7 @@ from controlplane.accounts.actions.devices import NewDevice
 from controlplane.accounts.models import DEVICE_CLASS, NETWORK_CLASS, PLATFORM
 from controlplane.accounts.rules.traits import DeviceClass
 from controlplane.base import base64url
-from controlplane.rest.bodies import Body
+from controlplane.rest.bodies import Body, Typed
 
 B64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 
@@ -42,7 +42,7 @@ class Bytes(serializers.Field[bytes, str, str, Any]):
         return base64url.encode(bytes(value))
 
 
-class RegistrationBody(serializers.Serializer[Any]):
+class RegistrationBody(Typed):
     phone = serializers.CharField(max_length=64, help_text="With the country code, in any usual spelling")
 
 
@@ -56,12 +56,12 @@ class ChallengeAnswer(serializers.Serializer[Any]):
     demonstration_code = serializers.CharField(required=False, help_text="The code itself, in a demonstration only")
 
 
-class PushBody(serializers.Serializer[Any]):
+class PushBody(Typed):
     service = serializers.RegexField(r"\A[a-z0-9_]{1,16}\Z")
     token = serializers.CharField(max_length=4096)
 
 
-class DeviceBody(serializers.Serializer[Any]):
+class DeviceBody(Typed):
     id = serializers.UUIDField(help_text="Drawn by the phone, once")
     platform = serializers.ChoiceField(choices=PLATFORM)
     app_version = serializers.CharField(max_length=64)
@@ -88,12 +88,12 @@ class LabelBody(Body):
     label = serializers.CharField(max_length=64, allow_blank=True)  # type: ignore[assignment]
 
 
-class KeysBody(serializers.Serializer[Any]):
+class KeysBody(Typed):
     ed25519 = Bytes(size=32)
     x25519 = Bytes(size=32)
 
 
-class VerifyBody(serializers.Serializer[Any]):
+class VerifyBody(Typed):
     challenge = serializers.UUIDField()
     code = serializers.RegexField(r"\A[0-9]{6}\Z", error_messages={"invalid": "A code has six digits."})
     device = DeviceBody()
@@ -133,11 +133,11 @@ class SessionAnswer(serializers.Serializer[Any]):
     refresh_token = serializers.CharField()
 
 
-class RefreshBody(serializers.Serializer[Any]):
+class RefreshBody(Typed):
     refresh_token = serializers.CharField(max_length=200)
 
 
-class DeviceListBody(serializers.Serializer[Any]):
+class DeviceListBody(Typed):
     list = Bytes(most=16_384, help_text="Canonical JSON, in base64url")
     signature = Bytes(size=64, help_text="Ed25519, by the account key")
 
@@ -152,7 +152,7 @@ class EpochAnswer(serializers.Serializer[Any]):
     epoch = serializers.IntegerField()
 
 
-class MeBody(serializers.Serializer[Any]):
+class MeBody(Typed):
     accepts_invites = serializers.BooleanField(help_text="Whether a call may turn a feature on for this person")
 
 

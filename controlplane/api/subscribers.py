@@ -18,7 +18,7 @@ from controlplane.accounts.actions.subscribers import NewPerson, import_people
 from controlplane.accounts.models import SUBSCRIBER_KIND, Subscriber
 from controlplane.base.refusal import BadInput
 from controlplane.rest.authentication import actor_of
-from controlplane.rest.bodies import Body, ReasonBody, list_of, listed, number, read
+from controlplane.rest.bodies import Body, ReasonBody, asked, list_of, listed, number, read
 from controlplane.rest.subscribers import find_subscriber
 from rollout.actions.grants import leave_tombstones
 
@@ -88,7 +88,7 @@ class SubscribersView(APIView):
         """Subscribers in the order in which they joined. No numbers: those are stored sealed."""
         limit = number(request, "limit", usual=100, least=1, most=1000)
         rows = Subscriber.objects.order_by("pk")
-        if after := request.query_params.get("after"):
+        if after := asked(request, "after"):
             try:
                 rows = rows.filter(pk__gt=UUID(after))
             except ValueError:

@@ -21,7 +21,36 @@ MOST = 1000
 WHY = "Say why: the reason stands in the audit."
 
 
-class Body(serializers.Serializer[Any]):
+class Typed(serializers.Serializer[Any]):
+    """A body whose members have the type that they are documented with: no 0 for false, no number for text."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            wrong = {
+                name: fault
+                for name, field in self.fields.items()
+                if data.get(name) is not None and (fault := wrong_type(field, data[name]))
+            }
+            if wrong:
+                raise serializers.ValidationError(wrong)
+        return super().to_internal_value(data)
+
+
+def wrong_type(field: Any, value: Any) -> Any:
+    """What is wrong with the type of the value, by the place of a list where it is in one; nothing if it is right."""
+    match field:
+        case serializers.BooleanField() if not isinstance(value, bool):
+            return "Send true or false."
+        case serializers.IntegerField() if type(value) is not int:
+            return "Send a whole number, without quotation marks."
+        case serializers.CharField() | serializers.UUIDField() if not isinstance(value, str):
+            return "Send text, in quotation marks."
+        case serializers.ListField() if isinstance(value, list):
+            return {i: fault for i, each in enumerate(value) if (fault := wrong_type(field.child, each))}
+    return None
+
+
+class Body(Typed):
     """A body that refuses members it doesn't know: a misspelt limit must not be ignored."""
 
     def to_internal_value(self, data: Any) -> Any:
@@ -89,9 +118,17 @@ PAGING_BY_KEY = [
 ]
 
 
+def asked(request: Request, name: str) -> str:
+    """A value of the query string; empty when it is missing. Raises BadInput for one that is there and empty."""
+    value = request.query_params.get(name)
+    if value == "":
+        raise BadInput(f"{name} is empty: give it a value, or leave it out.", path=name)
+    return value or ""
+
+
 def number(request: Request, name: str, *, usual: int, least: int, most: int) -> int:
     """A whole number of the query string. Raises BadInput."""
-    raw = request.query_params.get(name, "")
+    raw = asked(request, name)
     if not raw:
         return usual
     if not raw.isascii() or not raw.isdigit() or len(raw) > 19 or not least <= int(raw) <= most:
@@ -119,7 +156,7 @@ def oldest_page(request: Request, rows: QuerySet[M]) -> tuple[list[M], str | Non
 def keyed_page(request: Request, rows: QuerySet[M]) -> tuple[list[M], str | None]:
     """Rows in the order of their keys, and the address of the next ones."""
     limit = number(request, "limit", usual=100, least=1, most=MOST)
-    after = request.query_params.get("after", "")
+    after = asked(request, "after")
     if len(after) > 64 or "\0" in after:
         raise BadInput("after must be a key, of at most 64 characters.", path="after")
     page = list((rows.filter(key__gt=after) if after else rows).order_by("key")[: limit + 1])

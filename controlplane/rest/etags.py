@@ -20,8 +20,8 @@ def tagged(response: Response, tag: int | str) -> Response:
 
 def tag_asked(request: Request) -> str:
     """What `If-Match` asks for, without its quotation marks; empty when it is missing or `*`. Raises BadInput."""
-    raw = str(request.META.get("HTTP_IF_MATCH", "")).strip()
-    if raw in ("", "*"):
+    raw = str(request.META.get("HTTP_IF_MATCH", "*")).strip()
+    if raw == "*":
         return ""
     match = TAG.match(raw)
     if match is None:

@@ -49,6 +49,9 @@ def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             if method in METHODS:
                 operation["responses"]["default"] = refusal
                 operation.setdefault("parameters", []).extend(_headers(path, method))
+                for parameter in operation["parameters"]:
+                    if parameter["in"] == "query" and parameter["name"] != "reason":
+                        _never_empty(parameter["schema"])
                 if not operation["parameters"]:
                     del operation["parameters"]
                 if made := operation["responses"].get("201") if path in CREATING else None:
@@ -56,6 +59,11 @@ def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
                 words = operation.get("description", "")
                 operation.setdefault("summary", words.partition("\n")[0].partition(". ")[0].rstrip("."))
     return result
+
+
+def _never_empty(schema: dict[str, Any]) -> None:
+    if schema.get("type") == "string" and "format" not in schema:
+        schema.setdefault("minLength", 1)
 
 
 def _headers(path: str, method: str) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from controlplane.rest.bodies import (
     Body,
     ReasonBody,
     WhyBody,
+    asked,
     created,
     keyed_page,
     list_of,
@@ -97,7 +98,7 @@ def feature_of(key: str) -> Feature:
 
 def of_feature(request: Request, rows: Any) -> Any:
     """Only those of the feature that the query names, if it names one."""
-    key = request.query_params.get("feature")
+    key = asked(request, "feature")
     return rows.filter(feature__key=key) if key else rows
 
 

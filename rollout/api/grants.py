@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from controlplane.base.refusal import BadInput
 from controlplane.rest.authentication import actor_of
-from controlplane.rest.bodies import PAGING, Body, ReasonBody, list_of, listed, newest_page, read, reasoned
+from controlplane.rest.bodies import PAGING, Body, ReasonBody, asked, list_of, listed, newest_page, read, reasoned
 from controlplane.rest.subscribers import find_subscriber, find_subscribers
 from rollout.actions import grants
 from rollout.models import Grant, Source
@@ -60,11 +60,11 @@ class GrantsView(APIView):
     def get(self, request: Request) -> Response:
         """Grants, the newest first."""
         rows: Any = Grant.objects.select_related("feature")
-        if key := request.query_params.get("feature"):
+        if key := asked(request, "feature"):
             rows = rows.filter(feature__key=key)
-        if named := request.query_params.get("subscriber"):
+        if named := asked(request, "subscriber"):
             rows = rows.filter(subscriber=find_subscriber(named))
-        if source := request.query_params.get("source"):
+        if source := asked(request, "source"):
             if source not in list(Source):
                 raise BadInput(f"A source is one of {', '.join(Source)}.", path="source")
             rows = rows.filter(source=source)

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from controlplane.base.refusal import BadInput, NotFound
-from controlplane.rest.bodies import Body
+from controlplane.rest.bodies import Body, asked
 from controlplane.rest.subscribers import find_subscriber
 from rollout.api.features import feature_of
 from rollout.questions.invite_tree import Branch, invite_tree, live_grant
@@ -61,7 +61,7 @@ class InviteTreeView(APIView):
     )
     def get(self, request: Request, key: str) -> Response:
         """Whom this person brought in, whom those brought in, and so on."""
-        named = request.query_params.get("root", "")
+        named = asked(request, "root")
         if not named:
             raise BadInput("Name the person at the root: ?root=<id or number>.", path="root")
         grant = live_grant(feature_of(key), find_subscriber(named, path="root"))

@@ -305,3 +305,32 @@ def test_feature__that_takes_too_long_to_compile__can_not_be_switched_on() -> No
     assert "ms are allowed" in answer.told["detail"]
     assert Feature.objects.get().switch == "off"
     assert Ruleset.objects.count() == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "fault"),
+    [
+        ("GET", "features?after=", None, {}, "after"),
+        ("GET", "audit?limit=", None, {}, "limit"),
+        ("GET", "grants?feature=", None, {}, "feature"),
+        ("GET", "subscribers?after=", None, {}, "after"),
+        ("GET", "windows?feature=", None, {}, "feature"),
+        ("POST", "features/voice-calls/kill", {}, {"If-Match": ""}, "If-Match"),
+        ("POST", "features/voice-calls/kill", {"end_calls": 0}, {}, "end_calls"),
+        ("POST", "features/voice-calls/off", {"reason": 5}, {}, "reason"),
+        ("PATCH", "features/voice-calls", {"tags": ["a", 5]}, {}, "tags[1]"),
+        ("PATCH", "features/voice-calls", {"visible_to_phones": "true"}, {}, "visible_to_phones"),
+        ("POST", "windows", {"feature": "voice-calls", "name": "A", "quota": "5"}, {}, "quota"),
+    ],
+)
+def test_value__empty_or_of_another_type__is_refused_with_its_place(
+    method: str, path: str, body: Any, headers: dict[str, str], fault: str
+) -> None:
+    api = Api()
+    operators.feature()
+
+    answer = api.ask(method, path, body, **headers)
+
+    assert (answer.status_code, answer.told["path"]) == (400, fault)
+    assert Feature.objects.get().revision == 2
