@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 RUN_FOLDER = Path(tempfile.mkdtemp(prefix=f"rollcall-test-{os.getpid()}-"))
 EMBEDDED: list[embedded.Embedded] = []  # at most one
+GIVEN = dict(os.environ)
 WITHOUT_SERVERS = ("tests/rules", "tests/vectors", "tests/base/test_env", "tests/test_architecture")
 WITHOUT_DJANGO = (
     *WITHOUT_SERVERS,
@@ -79,6 +80,11 @@ atexit.register(_end)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Django is set up before any test module is imported, unless only tests were asked for that use none."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        # This process shares the tests out and runs none. Those that do make an environment of their own, from ours.
+        os.environ.clear()
+        os.environ.update(GIVEN)
+        return
     asked = [Path(argument.split("::")[0]) for argument in config.args]
     places = [os.path.relpath(path, config.rootpath) for path in asked if path.exists()]
     if not places or not all(place.startswith(WITHOUT_DJANGO) for place in places):
