@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import stat
+import subprocess
+import sys
 from io import StringIO
 from urllib.parse import quote
 
@@ -112,3 +114,20 @@ def test_demonstrate__again__calls_somebody_fresh_or_says_that_nobody_is(
 
     assert said in out.getvalue()
     assert started[0][0] == called
+
+
+def test_demonstrate__while_a_phone_takes_long__says_what_it_waits_for(env, monkeypatch):
+    monkeypatch.setattr(settings, "ENV", env)
+    seed(env, now=NOON)
+    monkeypatch.setattr("controlplane.management.commands.demonstrate.LONGEST_SILENCE", 0.2)
+
+    def start(self, url, person, words, heard=None):
+        slow = "import time; time.sleep(0.7); raise SystemExit(1)"
+        return subprocess.Popen([sys.executable, "-c", slow], text=True)
+
+    monkeypatch.setattr("controlplane.management.commands.demonstrate.Command._start", start)
+    out = StringIO()
+    with pytest.raises(CommandError, match="doesn't start"):
+        call_command("demonstrate", stdout=out)
+
+    assert "… waiting for bob's phone to start" in out.getvalue()

@@ -20,10 +20,13 @@ from rollout.models import Grant
 
 MANAGE = Path(__file__).resolve().parents[3] / "manage.py"
 READY_SECONDS = 30.0
+LONGEST_SILENCE = 4.0  # seconds
 
 
 class Command(BaseCommand):
     help = "alice calls somebody: starts both phones, lets them talk, and shows what each of them says."
+
+    spoke = 0.0  # when the last line was written, by the monotonic clock
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("caller", nargs="?", default="alice")
@@ -45,7 +48,7 @@ class Command(BaseCommand):
             words += f"Call {fresh[0]} to see it." if fresh else "`make reset` starts afresh."
         else:
             words = f"{named} doesn't have calling yet: answering the call turns it on."
-        self.stdout.write(words)
+        self._say(words)
         url = told["public_url"]
         waits = ["listen", "--phone", callee["phone"], "--name", callee["name"], "--answer", "--calls", "1"]
         signs_in = ["register", "--phone", caller["phone"], "--name", caller["name"]]
@@ -53,11 +56,12 @@ class Command(BaseCommand):
         ready = threading.Event()
         answering = self._start(url, callee, [*waits, "--record", f"{callee['folder']}/heard.wav"], ready.set)
         try:
-            self._wait(answering, ready)
-            if self._start(url, caller, signs_in).wait(60):
+            self._until(ready.is_set, answering, f"{callee['name']}'s phone to start")
+            signing_in = self._start(url, caller, signs_in)
+            if self._ended(signing_in, f"{caller['name']}'s phone to sign in"):
                 raise CommandError(f"{caller['name']}'s phone can't sign in: see above.")
-            code = self._start(url, caller, [*calls, "--record", f"{caller['folder']}/heard.wav"]).wait()
-            if code:
+            calling = self._start(url, caller, [*calls, "--record", f"{caller['folder']}/heard.wav"])
+            if self._ended(calling, "the end of their call"):
                 raise CommandError("The call did not succeed: see above, or ask the console's Explain page why.")
             answering.wait(10)
         finally:
@@ -76,8 +80,7 @@ class Command(BaseCommand):
     ) -> subprocess.Popen[str]:
         """The person's phone, its lines printed with its name; `heard` is called when it says that it waits."""
         arguments = ["phone", "--url", url, "--folder", person["folder"], *words]
-        self.stdout.write(self.style.MIGRATE_HEADING(f"$ manage.py {' '.join(arguments)}"))
-        self.stdout.flush()
+        self._say(self.style.MIGRATE_HEADING(f"$ manage.py {' '.join(arguments)}"))
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, str(MANAGE), *arguments],
             stdin=subprocess.DEVNULL,
@@ -90,16 +93,32 @@ class Command(BaseCommand):
             assert process.stdout is not None
             for line in process.stdout:
                 named = line if f"{person['name']}: " in line else f"{line[:10]}{person['name']}: {line[10:]}"
-                self.stdout.write(named.rstrip())
-                self.stdout.flush()
+                self._say(named.rstrip())
                 if "Waiting for calls" in line:
                     heard()
 
         threading.Thread(target=show, daemon=True).start()
         return process
 
-    def _wait(self, answering: subprocess.Popen[str], ready: threading.Event) -> None:
+    def _until(self, ready: Callable[[], bool], process: subprocess.Popen[str], what: str) -> None:
         end = time.monotonic() + READY_SECONDS
-        while not ready.wait(0.1):
-            if answering.poll() is not None or time.monotonic() > end:
+        while not ready():
+            if process.poll() is not None or time.monotonic() > end:
                 raise CommandError("The answering phone doesn't start: see above. Does `make run` still run?")
+            self._rest(what)
+
+    def _ended(self, process: subprocess.Popen[str], what: str) -> int:
+        while (code := process.poll()) is None:
+            self._rest(what)
+        return code
+
+    def _rest(self, what: str) -> None:
+        """A tenth of a second; after a longer silence a line says what is awaited."""
+        time.sleep(0.1)
+        if time.monotonic() - self.spoke > LONGEST_SILENCE:
+            self._say(f"  … waiting for {what}")
+
+    def _say(self, line: str) -> None:
+        self.spoke = time.monotonic()
+        self.stdout.write(line)
+        self.stdout.flush()
