@@ -62,7 +62,9 @@ def create_area(
     except IntegrityError as error:
         raise taken from error
     Allowance.objects.create(area=area, remaining=0, valid_until=now)
-    record("area.created", subject=f"area:{key}", actor=actor, now=now, reason=reason, detail=_as_detail(area))
+    record(
+        "area.created", subject=f"area:{key} {area.name}", actor=actor, now=now, reason=reason, detail=_as_detail(area)
+    )
     publish(actor, now, f"Created the area {key}")
     return area
 
@@ -89,7 +91,7 @@ def change_area(
     area.save(update_fields=[*changes, "next_tick_at"])
     after = _as_detail(area)
     changed = {field: [before[field], after[field]] for field in after if before[field] != after[field]}
-    record("area.changed", subject=f"area:{key}", actor=actor, now=now, reason=reason, detail=changed)
+    record("area.changed", subject=f"area:{key} {area.name}", actor=actor, now=now, reason=reason, detail=changed)
     publish(actor, now, f"Changed the area {key}")
     return area
 

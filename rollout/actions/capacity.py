@@ -102,7 +102,7 @@ def settle(area_id: int, *, now: datetime, trouble: str = "", claimed: datetime 
     if tick.state is not before:
         record(
             headline(tick.state),
-            subject=f"area:{area.key}",
+            subject=f"area:{area.key} {area.name}",
             actor=CONTROLLER,
             now=now,
             reason=tick.reason,

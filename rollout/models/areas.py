@@ -45,7 +45,7 @@ class Area(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.key
+        return self.name
 
 
 class MeasurementQuerySet(models.QuerySet["Measurement"]):

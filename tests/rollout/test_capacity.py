@@ -392,7 +392,8 @@ def test_create_area__sound__is_held_until_measured_and_published() -> None:
     latest = Ruleset.objects.order_by("-version").first()
     assert latest is not None
     assert json.loads(bytes(latest.body))["areas"] == {"DE": {"countries": ["DE"], "carriers": []}}
-    assert AuditEntry.objects.get().verb == "area.created"
+    entry = AuditEntry.objects.get()
+    assert (entry.verb, entry.subject) == ("area.created", "area:DE Germany")
     with pytest.raises(AreaExists):
         create_area("DE", capacity_calls=20, actor=OPERATOR, now=timezone.now())
 

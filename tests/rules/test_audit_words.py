@@ -15,7 +15,7 @@ from controlplane.audit.rules.words import actor_words, deed_words
         ("feature.switched_on", "feature:voice-calls", "Feature voice-calls switched on"),
         ("grants.given", "feature:voice-calls", "Feature voice-calls: grants given"),
         ("api_key.revoked", "api_key:7", "API key 7 revoked"),
-        ("area.capacity_unknown", "area:DE", "Area DE capacity unknown"),
+        ("area.capacity_unknown", "area:DE Germany", "Area Germany capacity unknown"),
         ("ruleset.published", "", "Ruleset published"),
     ],
 )
