@@ -24,6 +24,10 @@ from tests.operators import TESTS
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 PASSWORD = "a long enough password 42"
+# Cells and figures that hide a part of what stands in them.
+CLIPPED = """() => [...document.querySelectorAll("#result_list td, .rc-figures > div")]
+  .filter((box) => box.scrollHeight > box.clientHeight + 1 || box.scrollWidth > box.clientWidth + 1)
+  .map((box) => box.textContent.trim())"""
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
 
 
@@ -201,15 +205,24 @@ def test_each_page__in_each_look__fits_and_complains_about_nothing(console: Cons
     feature, area = Feature.objects.get(), Area.objects.get()
     details = [f"rollout/feature/{feature.pk}/change/", f"rollout/area/{area.pk}/change/",
                f"do/feature/{feature.pk}/kill/"]  # fmt: skip
-    too_wide = []
+    too_wide, clipped = [], []
     for path in [*PAGES, *details]:
         console.open(path)
         if console.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             too_wide.append(path)
+        clipped += [f"{path}: {words}" for words in console.page.evaluate(CLIPPED)]
         for image in console.page.locator("#content svg").all():
             assert image.get_attribute("aria-label") or image.get_attribute("aria-labelledby"), path
 
     assert too_wide == []
+    assert clipped == []
+
+
+@pytest.mark.parametrize("console", LOOKS, indirect=True, ids=[f"{theme}-{width}" for theme, width in LOOKS])
+def test_list__in_each_look__keeps_its_title(console: Console) -> None:
+    console.open("rollout/feature/")
+
+    expect(console.page.locator("#header-inner h1").get_by_text("Features", exact=True)).to_be_visible()
 
 
 def test_documentation__under_the_policy__shows_the_operations(console: Console) -> None:
