@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 
 from controlplane.audit.record import Actor, record
 from controlplane.audit.rules.verbs import narrows
+from controlplane.audit.rules.words import deed_words
 from rollout.actions.rulesets import publish, publish_narrowing
 from rollout.errors import FeatureChanged, FeatureExists, FeatureInvalid, FeatureKilled, FeatureUnknown
 from rollout.models import Access, Feature, Switch
@@ -180,8 +181,9 @@ def _store(
     feature.revision += 1
     feature.save()
     record(verb, subject=_subject(feature), actor=actor, now=now, reason=reason, detail=detail)
+    note = deed_words(verb, _subject(feature))
     if narrows(verb):
-        publish_narrowing(feature, actor, now, f"{verb} {feature.key}")
+        publish_narrowing(feature, actor, now, note)
     else:
-        publish(actor, now, f"{verb} {feature.key}")
+        publish(actor, now, note)
     return feature

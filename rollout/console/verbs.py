@@ -232,7 +232,7 @@ def _whom(thing: Wave) -> str:
     return (
         f"It is for {people_words(size.members.people)}{about}: {share} its audience, with a phone that meets what "
         f"{thing.feature.name} asks for. {have_words(size.holding.people).capitalize()} it already, so "
-        f"{people_words(size.to_come)} come in, as fast as capacity allows."
+        f"{people_words(size.to_come)} may come in, as fast as capacity allows."
     )
 
 
