@@ -24,7 +24,8 @@ CHUNK = 100_000  # people in one query: what is held in memory at once
 EXACT_BELOW = 200_000  # above this, counting takes longer than the estimate is wrong
 
 NOBODY_BEFORE = UUID(int=0)
-# By pages of the table, the same ones each time while nothing is written, so that two samples can be compared.
+# The same ones each time while nothing is written, so that two samples can be compared; of very many by pages.
+SOME_OF_FEW = "SELECT id FROM accounts_subscriber ORDER BY md5(id::text) LIMIT %s"
 SOME = "SELECT id FROM accounts_subscriber TABLESAMPLE SYSTEM (%s) REPEATABLE (1) LIMIT %s"
 ESTIMATE = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'accounts_subscriber'::regclass"
 UP_TO = "SELECT count(*) FROM (SELECT FROM accounts_subscriber LIMIT %s) AS these"
@@ -81,17 +82,18 @@ def everybody(exact_up_to: int = EXACT_BELOW) -> Crowd:
 
 
 def choose(most: int) -> Crowd:
-    """Everybody when there are at most `most`, otherwise about that many, drawn from the table's pages."""
+    """Everybody when there are at most `most`. Otherwise that many of those who could be counted, or about that many of
+    more, drawn from the table's pages.
+    """
     crowd = everybody(max(most, EXACT_BELOW))
     if crowd.exact and crowd.of <= most:
         return crowd
     with connection.cursor() as cursor:
-        cursor.execute(SOME, [min(100.0, 120.0 * most / crowd.of), most])
-        ids = [row[0] for row in cursor.fetchall()]
-        if not ids:  # the few pages that were drawn were empty
-            cursor.execute("SELECT id FROM accounts_subscriber LIMIT %s", [most])
-            ids = [row[0] for row in cursor.fetchall()]
-        return Crowd(crowd.of, crowd.exact, ids)
+        if crowd.exact:
+            cursor.execute(SOME_OF_FEW, [most])
+        else:
+            cursor.execute(SOME, [min(100.0, 120.0 * most / crowd.of), most])
+        return Crowd(crowd.of, crowd.exact, [row[0] for row in cursor.fetchall()])
 
 
 def tables(

@@ -183,7 +183,7 @@ async def test_redis_silent__for_a_while__blocks_nobody(stage: Stage) -> None:
             await asyncio.sleep(0.1)
         await asyncio.sleep(1.5)
 
-        assert max(times) < 0.25
+        assert max(times) < 1, "whoever was blocked waited for the end of the silence"
         assert await alice.ask("alive", call=call) == {"state": "connected"}
 
 
