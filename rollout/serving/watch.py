@@ -28,6 +28,7 @@ LATE = 1.0  # seconds that a look may take on a busy machine before its news cou
 LONGEST_PAUSE = 2.0  # seconds between tries while a store is away
 SAVE_PAUSE = 10.0  # seconds between two snapshots of the feed
 PAGE = 5_000
+CANCELLINGS = 20
 
 RULESET = "SELECT version, body, signature FROM rollout_ruleset WHERE version = %s"
 FEED = "SELECT id, kind, payload, extract(epoch FROM created_at)::float8 FROM outbox_outbox WHERE kind = ANY(%s)"
@@ -109,9 +110,7 @@ class Watcher:
         try:
             await self._poll()
         finally:
-            listening.cancel()
-            for task in (listening, *self._abandoned):
-                task.cancel()
+            await _end({listening, *self._abandoned})
             if self._connection is not None:
                 self._connection.pgconn.finish()
 
@@ -244,3 +243,14 @@ class Watcher:
                 log.warning("watch.redis_away", error=type(error).__name__)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """They are cancelled afterwards. Once isn't enough: the client of Redis may take a cancelling for its own."""
+    for _ in range(CANCELLINGS):
+        tasks = {task for task in tasks if not task.done()}
+        if not tasks:
+            return
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=0.1)

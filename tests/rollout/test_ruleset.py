@@ -28,7 +28,7 @@ from rollout.questions.rulesets import build
 from rollout.rules.decision.decision import Cause, Party, decide
 from rollout.serving.feed import Feed, FeedRow
 from rollout.serving.ruleset import LARGEST, BadRuleset, Rulesets, Signed, canonical, load, sign
-from rollout.serving.watch import Watcher
+from rollout.serving.watch import Watcher, _end
 from tests import builders
 from tests.rollout import cast
 
@@ -428,3 +428,18 @@ async def test_watcher__server_that_never_answers__does_not_stop_it(
 
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_watcher__whose_listener_swallows_a_cancelling__ends_all_the_same() -> None:
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+
+    await asyncio.wait_for(_end({task}), 2)
+
+    assert task.cancelled()
