@@ -27,7 +27,7 @@ from benchmarks.load import Load, post, run
 from benchmarks.stand import Stand, pin
 from benchmarks.workload import flags, people
 
-GOALS = {"rps": Goal(least=2_500), "c1_p99_ms": Goal(most=2)}
+GOALS = {"rps": Goal(least=2_500), "c1_p99_ms": Goal(most=2), "odd_answers": Goal(most=0)}
 BULK = "/ofrep/v1/evaluate/flags"
 PHONES = 1_000
 CONNECTIONS = 16
@@ -72,9 +72,11 @@ def _token(subscriber: str, traits: dict[str, str], issued: int) -> str:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from django.conf import settings
 
+    from controlplane.accounts.rules.access_token import AUDIENCE, ISSUER
+
     claims = {
-        "iss": "rollcall", "sub": subscriber, "did": subscriber, "iat": issued, "exp": issued + 3600, "jti": "b",
-        "tr": traits, "g": {}, "fr": [],
+        "iss": ISSUER, "aud": AUDIENCE, "sub": subscriber, "did": subscriber, "iat": issued, "exp": issued + 3600,
+        "jti": "b", "tr": traits, "g": {}, "fr": [],
     }  # fmt: skip
     key = Ed25519PrivateKey.from_private_bytes(bytes(settings.KEYS.token))
     return jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": settings.KEYS.token_key_id})
@@ -155,8 +157,12 @@ def _measured(told: dict[str, list[Load]], of_cpu: float, pinned: bool) -> Measu
         "rounds_rps": [round(load.rate) for load in busy],
         "rounds_c1_p99_ms": [_span([load], 0.99) for load in told["c1"]],
         "answer_bytes": round(busy[0].received / len(busy[0].spans)),
-        "odd_statuses": sorted(
-            {status for loads in told.values() for load in loads for status in load.statuses} - SOUND
+        "odd_answers": sum(
+            count
+            for loads in told.values()
+            for load in loads
+            for status, count in load.statuses.items()
+            if status not in SOUND
         ),
     }
     alone = told["bare c1"]
